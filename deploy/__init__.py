@@ -1,0 +1,1 @@
+"""How Paybond is run: `local` is the whole system on one machine."""

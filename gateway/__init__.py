@@ -1,0 +1,1 @@
+"""The public REST API: judges credential, proof and shape; decides nothing about money."""
