@@ -1,0 +1,1 @@
+"""Bytes that are hashed or signed, as existing clients make them; pure, and made nowhere else."""
