@@ -1,0 +1,1 @@
+"""The ledger's mathematics: chain, Merkle tree, tiles, proofs, signed checkpoints. No storage, no keys kept."""
