@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from schemas.errors import ChainBreakError
 from schemas.ids import TenantId
+from schemas.topics import ledger_key
 
 ZERO_HASH = bytes(32)
 """`prev_hash` of entry 1: there is nothing before it."""
@@ -44,11 +45,6 @@ def leaf_hash(value: bytes) -> bytes:
     return hashlib.sha256(_LEAF_PREFIX + value).digest()
 
 
-def record_key_of(tenant_id: TenantId, seq: int) -> bytes:
-    """`<tenant>/<seq, 16 digits>`: unique per entry, so that compaction never has anything to drop."""
-    return f"{tenant_id}/{seq:016d}".encode()
-
-
 def check_link(end: ChainEnd, link: Link, *, tenant_id: TenantId) -> ChainEnd:
     """The chain with `link` appended; `tenant_id` is the one whose topic the record lies on.
 
@@ -66,7 +62,7 @@ def check_link(end: ChainEnd, link: Link, *, tenant_id: TenantId) -> ChainEnd:
         raise ChainBreakError(
             tenant_id=tenant_id, seq=expected_seq, reason=f"the entry has seq {link.seq}"
         )
-    if link.record_key != record_key_of(tenant_id, expected_seq):
+    if link.record_key != ledger_key(tenant_id, expected_seq):
         raise ChainBreakError(
             tenant_id=tenant_id, seq=expected_seq, reason=f"the record's key is {link.record_key!r}"
         )
