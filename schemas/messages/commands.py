@@ -248,6 +248,7 @@ def issuer_mac_of(key: bytes, bytes_with_empty_mac: bytes) -> bytes:
     """HMAC-SHA-256 over the command's Avro record whose `issuer_mac` is 32 zero bytes."""
     return hmac.digest(key, bytes_with_empty_mac, "sha256")
 
+
 # Tenant, command id and input hash are record headers too, so that an undecodable command still gets an outcome.
 HEADER_TENANT_ID = "paybond-tenant-id"
 HEADER_COMMAND_ID = "paybond-command-id"
