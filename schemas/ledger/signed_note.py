@@ -123,7 +123,7 @@ def parse_note(note: str) -> UnverifiedNote | NoteRefusal:
         return _malformed("control characters or lone surrogates")
     # The last blank line separates, so a text may have blank lines of its own.
     text, separator, signature_block = note.rpartition(_TEXT_END)
-    if not separator or not text:
+    if not separator:
         return _malformed("no blank line between text and signatures")
     if not signature_block.endswith("\n"):
         return _malformed("no signature line, or the last one does not end in a newline")
