@@ -22,7 +22,6 @@ from deploy.local.server_process import (
     LocalServerError,
     LocalSetupError,
     ServerProcess,
-    accepts_connections,
     free_port,
 )
 
@@ -103,9 +102,8 @@ class ApacheKafka:
                     "kafka.Kafka",
                     str(properties),
                 ),
-                is_ready=lambda: (
-                    accepts_connections(self.port) and answers_metadata(self.bootstrap)
-                ),
+                port=self.port,
+                is_ready=lambda: answers_metadata(self.bootstrap),
                 ready_seconds_max=READY_SECONDS_MAX,
                 stop_seconds_max=STOP_SECONDS_MAX,
                 working_directory=self.data_directory,

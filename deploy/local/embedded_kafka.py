@@ -17,7 +17,6 @@ from deploy.local.server_process import (
     Launch,
     LocalSetupError,
     ServerProcess,
-    accepts_connections,
     free_port,
 )
 
@@ -87,9 +86,8 @@ class EmbeddedKafka:
                     "--data-dir",
                     str(self.data_directory),
                 ),
-                is_ready=lambda: (
-                    accepts_connections(self.port) and answers_metadata(self.bootstrap)
-                ),
+                port=self.port,
+                is_ready=lambda: answers_metadata(self.bootstrap),
                 ready_seconds_max=READY_SECONDS_MAX,
                 stop_seconds_max=STOP_SECONDS_MAX,
                 working_directory=self.data_directory,

@@ -27,7 +27,6 @@ from deploy.local.server_process import (
     LocalServerError,
     LocalSetupError,
     ServerProcess,
-    accepts_connections,
     free_port,
     stop_foreign,
 )
@@ -49,7 +48,8 @@ CONNECTIONS_MAX = 160
 class EmbeddedPostgres:
     """One PostgreSQL cluster under `data_directory`, kept over restarts.
 
-    `is_durable=False` switches fsync off: for tests, whose data dies with them anyway.
+    `is_durable=False` switches fsync off, for tests: what was committed then survives a SIGKILL, but
+    not a power cut.
     """
 
     def __init__(
@@ -223,7 +223,6 @@ class EmbeddedPostgres:
             "log_timezone": "UTC",
             "log_min_messages": "warning",
             "fsync": "on" if self._is_durable else "off",
-            "synchronous_commit": "on" if self._is_durable else "off",
             "full_page_writes": "on" if self._is_durable else "off",
         }
         return Launch(
@@ -233,7 +232,8 @@ class EmbeddedPostgres:
                 str(self._cluster),
                 *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
             ),
-            is_ready=lambda: accepts_connections(self.port) and self._answers(),
+            port=self.port,
+            is_ready=self._answers,
             ready_seconds_max=READY_SECONDS_MAX,
             stop_seconds_max=STOP_SECONDS_MAX,
             working_directory=self._cluster,

@@ -63,6 +63,7 @@ class Launch:
     """How one server is started and ended; seconds are upper limits, not waits."""
 
     command: Sequence[str]
+    port: int
     is_ready: Callable[[], bool]
     ready_seconds_max: float
     stop_seconds_max: float
@@ -97,6 +98,9 @@ class ServerProcess:
             return
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
         self.stop_left_over(launch)
+        if accepts_connections(launch.port):
+            # Else the stranger there would pass for our server when it answers.
+            raise self._error(f"port {launch.port} is taken by another process")
         self._process = self._spawn(launch)
         self._stop_seconds_max = launch.stop_seconds_max
         self._stop_signal = launch.stop_signal
@@ -170,7 +174,7 @@ class ServerProcess:
             if not self.is_running:
                 assert self._process is not None
                 raise self._error(f"ended with status {self._process.returncode} while starting")
-            if launch.is_ready():
+            if accepts_connections(launch.port) and launch.is_ready():
                 return
             if time.monotonic() > deadline:
                 raise self._error(f"not ready after {launch.ready_seconds_max:g} s")
@@ -236,7 +240,7 @@ def stop_foreign(process: psutil.Process, *, with_signal: signal.Signals, second
 
 def _children(pid: int) -> list[psutil.Process]:
     try:
-        return psutil.Process(pid).children(recursive=True)
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:
         return []
 

@@ -1,0 +1,147 @@
+"""Fixtures every test may ask for, and the guards that no test can do without.
+
+Servers are started once a session and only if a test asks; names and databases are a test's own.
+"""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.embedded_postgres import EmbeddedPostgres
+from tests.support.brokers import (
+    EMBEDDED_REASON,
+    ContainerUnavailableError,
+    TestBroker,
+    chosen_broker,
+    running_broker,
+)
+from tests.support.databases import FreshDatabase, fresh_database, running_postgres
+from tests.support.guards import (
+    install_socket_guard,
+    no_task_left_behind,
+    no_thread_left_behind,
+)
+
+_APACHE_LANE = "--apache-lane"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        _APACHE_LANE,
+        action="store_true",
+        help="fail if the broker is not Apache Kafka, no apache_only test ran, or one was skipped",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(_APACHE_LANE) and not chosen_broker().is_apache:
+        raise pytest.UsageError(f"{_APACHE_LANE} needs PAYBOND_TEST_KAFKA=apache or HOST:PORT")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if chosen_broker().is_apache:
+        about_embedded = [item for item in items if item.get_closest_marker("embedded_only")]
+        items[:] = [item for item in items if item not in about_embedded]
+        config.hook.pytest_deselected(items=about_embedded)
+        return
+    for item in items:
+        if item.get_closest_marker("apache_only"):
+            item.add_marker(pytest.mark.skip(reason=EMBEDDED_REASON))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed and "apache_only" in report.keywords:
+        _LaneCount.apache_passed += 1
+    if report.skipped:
+        _LaneCount.skipped += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not session.config.getoption(_APACHE_LANE) or session.config.option.collectonly:
+        return
+    if _LaneCount.apache_passed == 0 or _LaneCount.skipped > 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if config.getoption(_APACHE_LANE):
+        terminalreporter.write_line(
+            f"Apache Kafka lane: {_LaneCount.apache_passed} apache_only tests passed (must be > 0), "
+            f"{_LaneCount.skipped} skipped (must be 0)"
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        install_socket_guard(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        no_thread_left_behind(),
+        no_task_left_behind(patch),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[TestBroker]:
+    """The session's broker with its handle, for tests that stop or kill it."""
+    try:
+        with running_broker(chosen_broker()) as broker:
+            yield broker
+    except ContainerUnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_broker: TestBroker) -> str:
+    """Bootstrap servers of the session's broker."""
+    return kafka_broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def is_apache() -> bool:
+    """Whether the session's broker is Apache Kafka."""
+    return chosen_broker().is_apache
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A name of this test alone, good for a topic, a group, a transactional id or a tenant."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """The session's PostgreSQL; ask for `postgres` unless the server itself matters."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: EmbeddedPostgres) -> Iterator[FreshDatabase]:
+    """An empty database of this test alone."""
+    with fresh_database(postgres_server) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_postgres(postgres_server: EmbeddedPostgres) -> Iterator[FreshDatabase]:
+    """An empty database of this module: for tests that only read what the module wrote."""
+    with fresh_database(postgres_server) as database:
+        yield database
+
+
+class _LaneCount:
+    """What the Apache lane is judged by; one process, one session."""
+
+    apache_passed = 0
+    skipped = 0
