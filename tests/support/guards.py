@@ -15,6 +15,8 @@ import pytest
 THREAD_SECONDS_MAX = 2.0
 # Threads that others keep on purpose, by the beginning of their names.
 _THREADS_ALLOWED = ("pydevd", "pytest-watcher")
+# Python's own, so that a guard inside a guard does not report to both.
+_CANCEL_ALL: Callable[[asyncio.AbstractEventLoop], None] = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
 
 
 class SocketRefusedError(RuntimeError):
@@ -62,11 +64,10 @@ def no_thread_left_behind() -> Iterator[None]:
 def no_task_left_behind(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail with the names of tasks that were still pending when `asyncio.run` ended."""
     left: list[str] = []
-    cancel_all: Callable[[asyncio.AbstractEventLoop], None] = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
 
     def cancel_and_note(loop: asyncio.AbstractEventLoop) -> None:
         left.extend(repr(task.get_coro()) for task in asyncio.all_tasks(loop))
-        cancel_all(loop)
+        _CANCEL_ALL(loop)
 
     # asyncio.run cancels what is left and says nothing; this is where it looks for it.
     patch.setattr(asyncio.runners, "_cancel_all_tasks", cancel_and_note)
