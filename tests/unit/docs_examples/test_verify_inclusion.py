@@ -344,3 +344,20 @@ def test_it_runs_isolated_with_nothing_but_the_standard_library(
     )
 
     assert ran.returncode == code, ran
+
+
+@pytest.mark.parametrize(("size", "root_size", "proof_length"), [(4, 2, 1), (2, 4, 2), (1, 2, 1)])
+def test_a_proof_of_another_length_than_the_size_demands_fails(
+    run: Callable[..., Ran], size: int, root_size: int, proof_length: int
+) -> None:
+    # Signed on purpose with the root of another size, so that only the length of the way is wrong.
+    hashes = [leaf_hash(bytes([number])) for number in range(4)]
+    root = root_of(hashes[:root_size])
+    proof = inclusion_proof_of(hashes[:root_size], 0)
+    assert len(proof) == proof_length
+    checkpoint = Checkpoint(origin=CHECKPOINT["origin"], size=size, root=root)
+
+    ran = run(tlog_proof(0, proof, sign_checkpoint(checkpoint, seed=SEED)), entry=b"\x00")
+
+    assert ran.code == 1
+    assert "does not lead" in ran.out

@@ -140,3 +140,20 @@ def test_it_agrees_with_libsodium_and_every_bit_counts(
     assert verify(key, message, signature)
     assert not verify(key, message, flipped)
     assert not ed25519.verify(key, message, flipped)
+
+
+@pytest.mark.parametrize("y", [y for y in range(19) if curve.from_y(y) is not None])
+def test_a_point_has_one_encoding(y: int) -> None:
+    # Nobody can sign with most of these, so verification alone would not show that they are refused.
+    decode = example.load("verify_inclusion").decode_point
+
+    assert decode(y.to_bytes(32, "little")) is not None
+    assert decode((curve.PRIME + y).to_bytes(32, "little")) is None
+
+
+@pytest.mark.parametrize("y", [1, curve.PRIME - 1])
+def test_a_zero_x_has_no_sign(y: int) -> None:
+    decode = example.load("verify_inclusion").decode_point
+
+    assert decode(y.to_bytes(32, "little")) is not None
+    assert decode((y | SIGN_BIT).to_bytes(32, "little")) is None

@@ -224,3 +224,24 @@ def test_the_empty_tree_begins_every_tree() -> None:
 def test_a_leaf_outside_the_tree_is_not_included() -> None:
     assert not is_included(0, 0, [], LEAVES[0])
     assert not is_included(1, 1, [], LEAVES[1])
+
+
+@pytest.mark.parametrize(("size", "root_size"), [(4, 2), (2, 4), (1, 2), (3, 2)])
+def test_a_proof_must_be_as_long_as_the_size_demands(size: int, root_size: int) -> None:
+    # The root is that of another size, so that only the length of the way is wrong.
+    root = REFERENCE.root(root_size)
+
+    assert not verify_inclusion(
+        leaf_hash=LEAVES[0],
+        leaf_index=0,
+        size=size,
+        proof=REFERENCE.inclusion(0, root_size),
+        root=root,
+    )
+    assert not verify_consistency(
+        from_size=1,
+        from_root=REFERENCE.root(1),
+        to_size=size,
+        to_root=root,
+        proof=REFERENCE.consistency(1, root_size),
+    )
