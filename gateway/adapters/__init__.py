@@ -1,0 +1,1 @@
+"""The gateway's ports on Kafka and Postgres, and in memory."""

@@ -1,0 +1,1 @@
+"""The gateway's ports in memory, with the real ones' semantics."""

@@ -1,0 +1,1 @@
+"""Who asks and whether they may: API keys, permissions, recognition proofs, capability tokens."""
