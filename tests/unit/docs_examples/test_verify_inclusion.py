@@ -16,7 +16,7 @@ from schemas.ids import TenantId
 from schemas.ledger.checkpoint import Checkpoint, origin_of, sign_checkpoint, tlog_proof
 from schemas.ledger.entry_chain import leaf_hash
 from schemas.ledger.merkle_proofs import inclusion_proof_of
-from schemas.ledger.merkle_tree import root_of
+from schemas.ledger.merkle_tree import hash_children, root_of
 from schemas.ledger.signed_note import VerifierKey, sign_note
 from tests.unit.docs_examples import example
 from tests.unit.schemas.canonical.vectors import EDGE
@@ -358,6 +358,17 @@ def test_a_proof_of_another_length_than_the_size_demands_fails(
     checkpoint = Checkpoint(origin=CHECKPOINT["origin"], size=size, root=root)
 
     ran = run(tlog_proof(0, proof, sign_checkpoint(checkpoint, seed=SEED)), entry=b"\x00")
+
+    assert ran.code == 1
+    assert "does not lead" in ran.out
+
+
+def test_a_way_that_goes_on_above_the_root_fails(run: Callable[..., Ran]) -> None:
+    above = b"\xee" * 32
+    root = hash_children(above, leaf_hash(RECORD))
+    checkpoint = Checkpoint(origin=CHECKPOINT["origin"], size=1, root=root)
+
+    ran = run(tlog_proof(0, [above], sign_checkpoint(checkpoint, seed=SEED)), entry=RECORD)
 
     assert ran.code == 1
     assert "does not lead" in ran.out

@@ -13,7 +13,7 @@ from schemas.ledger.merkle_proofs import (
     verify_consistency,
     verify_inclusion,
 )
-from schemas.ledger.merkle_tree import EMPTY_ROOT
+from schemas.ledger.merkle_tree import EMPTY_ROOT, hash_children
 from tests.unit.schemas.canonical.vectors import EDGE
 from tests.unit.schemas.ledger.reference_tree import ReferenceTree, leaves
 
@@ -244,4 +244,25 @@ def test_a_proof_must_be_as_long_as_the_size_demands(size: int, root_size: int) 
         to_size=size,
         to_root=root,
         proof=REFERENCE.consistency(1, root_size),
+    )
+
+
+def test_a_way_that_goes_on_above_the_root_is_refused() -> None:
+    # Without this, a signed root could be explained by a taller tree than its size allows.
+    inclusion = REFERENCE.inclusion(3, 7)
+    consistency = REFERENCE.consistency(3, 7)
+
+    assert not verify_inclusion(
+        leaf_hash=LEAVES[3],
+        leaf_index=3,
+        size=7,
+        proof=[*inclusion, FOREIGN],
+        root=hash_children(FOREIGN, REFERENCE.root(7)),
+    )
+    assert not verify_consistency(
+        from_size=3,
+        from_root=hash_children(FOREIGN, REFERENCE.root(3)),
+        to_size=7,
+        to_root=hash_children(FOREIGN, REFERENCE.root(7)),
+        proof=[*consistency, FOREIGN],
     )
