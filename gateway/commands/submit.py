@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from schemas.messages.command_sealing import seal
-
 from gateway.auth.api_key import Peppers
 from gateway.auth.credential import Credential, assert_tenant, authenticate, require
 from gateway.auth.permissions import Permission
@@ -43,11 +41,9 @@ from schemas.canonical.literal_json import Json
 from schemas.canonical.recognition_proof import RecognitionProof
 from schemas.errors import OutageError
 from schemas.ids import IntentId, is_canonical_uuid
+from schemas.messages.command_sealing import command_headers, seal
 from schemas.messages.commands import (
     EMPTY_MAC,
-    HEADER_COMMAND_ID,
-    HEADER_INPUT_HASH,
-    HEADER_TENANT_ID,
     Command,
     CommandBody,
     Issuer,
@@ -200,11 +196,7 @@ class CommandPath:
         record = CommandRecord(
             tenant_id=command.tenant_id,  # type: ignore[arg-type]  # a credential's tenant
             value=seal(command, self.issuer_key),
-            headers={
-                HEADER_TENANT_ID: command.tenant_id.encode(),
-                HEADER_COMMAND_ID: command.command_id.encode(),
-                HEADER_INPUT_HASH: command.input_hash,
-            },
+            headers=command_headers(command),
         )
         with self.waiters.waiting(
             tenant_id=command.tenant_id,

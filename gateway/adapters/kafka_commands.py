@@ -1,0 +1,185 @@
+"""Commands out and outcomes in, on librdkafka; each client has a thread of its own.
+
+librdkafka calls back on the thread that polls it; results cross to the event loop by `call_soon_threadsafe` only.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from gateway.commands.ports import CommandRecord
+from schemas.errors import BrokerUnavailableError, ConfigurationError, IntegrityError
+from schemas.partitioner import partition_of
+from schemas.topics import COMMANDS, OUTCOMES
+
+_log = structlog.get_logger("gateway")
+_POLL_SECONDS = 0.1
+_RECORDS_MAX = 1000
+_METADATA_SECONDS = 10.0
+# librdkafka names its own conditions with a leading underscore; it reconnects after each of these.
+_PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+    }
+)
+
+
+class KafkaCommandPublisher:
+    """Produces with acks=all and an idempotent producer: our own retries never double a command."""
+
+    def __init__(self, config: Mapping[str, Any], *, partitions: int) -> None:
+        self._partitions = partitions
+        self._producer = Producer({**config, "enable.idempotence": True, "linger.ms": 1})
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="command-publisher", daemon=True)
+        self._thread.start()
+
+    async def publish(self, record: CommandRecord) -> None:
+        """Returns when acknowledged. Raises BrokerUnavailableError: the command may or may not be there."""
+        loop = asyncio.get_running_loop()
+        acknowledged: asyncio.Future[None] = loop.create_future()
+
+        def on_delivery(error: KafkaError | None, _message: Message) -> None:
+            loop.call_soon_threadsafe(_resolve, acknowledged, error)
+
+        try:
+            self._producer.produce(
+                COMMANDS,
+                value=record.value,
+                key=record.tenant_id.encode(),
+                headers=list(record.headers.items()),
+                partition=partition_of(record.tenant_id, self._partitions),
+                on_delivery=on_delivery,
+            )
+        except (BufferError, KafkaException) as error:
+            raise BrokerUnavailableError(str(error)) from error
+        await acknowledged
+
+    def _poll(self) -> None:
+        while not self._is_closing.is_set():
+            self._producer.poll(_POLL_SECONDS)
+
+    def close(self) -> None:
+        self._is_closing.set()
+        self._thread.join()
+        self._producer.flush(_METADATA_SECONDS)
+
+
+def _resolve(acknowledged: "asyncio.Future[None]", error: KafkaError | None) -> None:
+    if acknowledged.done():
+        return
+    if error is None:
+        acknowledged.set_result(None)
+    else:
+        acknowledged.set_exception(BrokerUnavailableError(str(error)))
+
+
+class KafkaOutcomeReader:
+    """Reads all of `paybond.outcomes` from its present end: assigned, no group, positioned before `start` returns."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        partitions: int,
+        deliver: Callable[[bytes | None, bytes | None], None],
+    ) -> None:
+        self._deliver = deliver
+        self._partitions = partitions
+        self._consumer = Consumer(
+            {
+                **config,
+                # Required by librdkafka; nothing is ever committed under it.
+                "group.id": "paybond-gateway-outcomes",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "latest",
+                "fetch.wait.max.ms": 5,
+            }
+        )
+        self._is_closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Position at the end of every partition, then read. Raises BrokerUnavailableError, ConfigurationError."""
+        await asyncio.to_thread(self._position)
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(
+            target=self._read, args=(loop,), name="outcome-reader", daemon=True
+        )
+        self._thread.start()
+
+    def _position(self) -> None:
+        """Ask for the end offsets now: `latest` alone is only resolved at the first fetch, after the listener opens."""
+        ends: list[TopicPartition] = []
+        try:
+            topic = self._consumer.list_topics(OUTCOMES, timeout=_METADATA_SECONDS).topics[OUTCOMES]
+            if topic.error is not None or len(topic.partitions) != self._partitions:
+                raise ConfigurationError(
+                    f"{OUTCOMES} has {len(topic.partitions)} partitions, not {self._partitions}"
+                )
+            for partition in sorted(topic.partitions):
+                wanted = TopicPartition(OUTCOMES, partition, OFFSET_END)
+                _, end = self._consumer.get_watermark_offsets(wanted, timeout=_METADATA_SECONDS)
+                ends.append(TopicPartition(OUTCOMES, partition, end))
+            self._consumer.assign(ends)
+        except KafkaException as error:
+            raise BrokerUnavailableError(str(error)) from error
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while not self._is_closing.is_set():
+                first = self._consumer.poll(_POLL_SECONDS)
+                if first is None:
+                    continue
+                records = [first, *self._consumer.consume(_RECORDS_MAX - 1, 0)]
+                batch = [(m.key(), m.value()) for m in records if _is_record(m)]
+                if batch:
+                    loop.call_soon_threadsafe(self._deliver_all, batch)
+        # The thread's top: the loop is told, readiness fails, and the supervisor restarts the program.
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _deliver_all(self, batch: list[tuple[Any, Any]]) -> None:
+        for key, value in batch:
+            try:
+                self._deliver(key, value)
+            except IntegrityError as error:
+                _log.error("outcome_unreadable", key=repr(key), error=str(error))
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    async def close(self) -> None:
+        self._is_closing.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._consumer.close)
+
+
+def _is_record(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    if error.retriable() or error.code() in _PASSING:
+        _log.warning("outcomes_unreachable", error=str(error))
+        return False
+    raise KafkaException(error)
