@@ -7,20 +7,24 @@ Apache Kafka. Topics are never shared between tests, so one broker serves a whol
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from string import Template
 from typing import assert_never
 
-from deploy.local.apache_kafka import ApacheKafka
-from deploy.local.embedded_kafka import KNOWN_LIMITS, EmbeddedKafka
+from deploy.local.apache_kafka import DEFINITION, READY_SECONDS_MAX, VERSION, ApacheKafka
+from deploy.local.embedded_kafka import KNOWN_LIMITS, EmbeddedKafka, answers_metadata
+from deploy.local.server_process import free_port
 
 VARIABLE = "PAYBOND_TEST_KAFKA"
 LIBRARIES_VARIABLE = "PAYBOND_KAFKA_LIBRARIES"
 ROOT = Path(__file__).resolve().parents[2]
-_IMAGE = "apache/kafka:4.3.1"
+_IMAGE = f"apache/kafka:{VERSION}"
+_ENGINE_SOCKET = Path("/var/run/docker.sock")
 
 EMBEDDED_REASON = "the embedded broker can't show this (DESIGN §12): " + "; ".join(KNOWN_LIMITS)
 
@@ -117,16 +121,51 @@ def _while_running(server: EmbeddedKafka | ApacheKafka, *, is_apache: bool) -> I
 
 @contextmanager
 def _container() -> Iterator[str]:
+    if not os.environ.get("DOCKER_HOST") and not _ENGINE_SOCKET.exists():
+        raise ContainerUnavailableError(
+            f"no container engine answers: DOCKER_HOST is not set and {_ENGINE_SOCKET} is missing"
+        )
     # Imported here: it is slow to import, and only this choice needs it.
     from docker.errors import DockerException  # noqa: PLC0415
-    from testcontainers.kafka import KafkaContainer  # noqa: PLC0415
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
 
+    # The broker tells clients its port, so it must be the same inside and outside.
+    port = free_port()
+    container = DockerContainer(_IMAGE).with_bind_ports(port, port)
+    for name, value in container_environment(port).items():
+        container.with_env(name, value)
     try:
-        container = KafkaContainer(image=_IMAGE).with_kraft()
         container.start()
     except (DockerException, OSError) as error:
         raise ContainerUnavailableError(f"no container engine answers: {error}") from error
     try:
-        yield container.get_bootstrap_server()
+        bootstrap = f"127.0.0.1:{port}"
+        _wait_for_metadata(bootstrap)
+        yield bootstrap
     finally:
         container.stop()
+
+
+def container_environment(port: int) -> dict[str, str]:
+    """The settings of `server.properties` in the image's way of taking them."""
+    template = Template((DEFINITION / "server.properties").read_text())
+    text = template.substitute(
+        broker_port=port,
+        controller_port=port + 1,
+        data_directory="/tmp/paybond",  # noqa: S108
+    )
+    settings = dict(
+        line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#"
+    )
+    # Inside a container loopback is the container's own.
+    settings["listeners"] = f"BROKER://0.0.0.0:{port},CONTROLLER://127.0.0.1:{port + 1}"
+    settings["controller.quorum.voters"] = f"1@127.0.0.1:{port + 1}"
+    del settings["controller.quorum.bootstrap.servers"]
+    return {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in settings.items()}
+
+
+def _wait_for_metadata(bootstrap: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while not answers_metadata(bootstrap):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{_IMAGE} is not ready after {READY_SECONDS_MAX:g} s")

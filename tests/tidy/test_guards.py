@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.support.brokers import BrokerKind, chosen_broker
+from tests.support.brokers import BrokerKind, chosen_broker, container_environment
 from tests.support.guards import (
     SocketRefusedError,
     no_task_left_behind,
@@ -100,3 +100,11 @@ def test_one_variable_chooses_the_broker(text: str, kind: BrokerKind, is_apache:
 def test_a_broker_nobody_knows_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="PAYBOND_TEST_KAFKA"):
         chosen_broker(text)
+
+
+def test_a_container_gets_the_settings_of_the_local_broker() -> None:
+    environment = container_environment(20_000)
+
+    assert environment["KAFKA_ADVERTISED_LISTENERS"] == "BROKER://127.0.0.1:20000"
+    assert environment["KAFKA_CONTROLLER_QUORUM_VOTERS"] == "1@127.0.0.1:20001"
+    assert environment["KAFKA_LOG_INDEX_SIZE_MAX_BYTES"] == "65536"
