@@ -40,7 +40,7 @@ class LinearPattern:
 def compile_pattern(text: str) -> LinearPattern | None:
     """Compile, or None: no regular expression of the linear engine, or a program over 2 MiB.
 
-    Kept by its text alone, without a tenant: it is a pure function of public input.
+    Kept by its text alone, without a tenant: the answer depends on nothing else.
     """
     for size in _SIZES_KIBIBYTES:
         options = RegexOptions(size_limit=size * 1024, dfa_size_limit=_STATE_CACHE_BYTES)
