@@ -6,8 +6,11 @@ semantics (transactions, last stable offset, fencing by generation and transacti
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NewType, Protocol
+
+from schemas.ids import TenantId
+from schemas.messages.tips import Tip
 
 # Opaque: the member and generation under which a batch was consumed.
 GroupMetadata = NewType("GroupMetadata", object)
@@ -188,3 +191,43 @@ class SignatureTask:
     public_key: bytes
     signature: bytes
     candidates: Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A partition whose local store equals its committed changelogs: it may be decided from `next_offset` on.
+
+    `quarantined` = tenants whose tip, ledger end and states do not agree, with the reason. `tips` = every tenant's
+    committed tip, to be signed again by the new owner.
+    """
+
+    partition: int
+    next_offset: int
+    quarantined: Mapping[TenantId, str] = field(default_factory=dict)
+    tips: tuple[Tip, ...] = ()
+
+
+class Assigner(Protocol):
+    """The assignment protocol (DESIGN §6) of one partition; `harbor.engine.restores` runs it beside the loop."""
+
+    async def restore(self, partition: int) -> Restored:
+        """Bring the local store to the committed state.
+
+        Cancelled when the partition is revoked. Raises BrokerUnavailableError, ConfigurationError (the log no longer
+        begins where this input stands), StateMismatchError: each stops the process.
+        """
+
+    async def recheck(self, partition: int, tenant_id: TenantId) -> str | None:
+        """Why a quarantined tenant's tip, ledger and states still disagree, or None: it may be released.
+
+        Raises BrokerUnavailableError.
+        """
+
+
+class Clock(Protocol):
+    """Wall time, for `not_after` alone; and the only way to wait."""
+
+    def now(self) -> datetime:
+        """UTC. It may step back: nothing but `not_after` is judged by it."""
+
+    async def sleep(self, duration: timedelta) -> None: ...
