@@ -197,6 +197,10 @@ def test_a_digest_that_is_not_the_statements_is_refused_although_it_is_signed() 
     assert not verify_digest_and_signature(proof)
 
 
+def test_a_digest_that_is_not_the_statements_is_refused_beside_a_good_signature() -> None:
+    assert not verify_digest_and_signature(replace(_proof(), message_digest=bytes(32)))
+
+
 def test_the_signature_is_over_the_digest_and_not_over_the_text() -> None:
     proof = _proof()
     over_text = replace(proof, signature=ed25519.sign(_SEED, canonical_form(proof.statement)))
