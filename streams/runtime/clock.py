@@ -1,0 +1,16 @@
+"""The machine's clock and timers behind a type: the one place that reads them."""
+
+import asyncio
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)  # noqa: TID251 – this is the Clock that all others take
+
+
+class SystemPause:
+    """Lets real time pass."""
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
