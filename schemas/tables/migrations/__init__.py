@@ -1,0 +1,1 @@
+"""`NNNN_{pre,post}_words.sql`, in order: `pre` must run under the old code, `post` after the new. No code."""
