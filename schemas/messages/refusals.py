@@ -83,6 +83,9 @@ REFUSALS: Mapping[str, RefusalRule] = {
     "allowed_tools_empty": RefusalRule(400, _MALFORMED, "allowed_tools must name a tool."),
     "tools_invalid": RefusalRule(400, _MALFORMED, "A tool's name is not valid."),
     "key_pinned": RefusalRule(400, _MALFORMED, "This party is known under another key."),
+    "key_published": RefusalRule(
+        400, _MALFORMED, "This key is published in test vectors; a live tenant can't use it."
+    ),
     "principal_signature_invalid": RefusalRule(
         400, _MALFORMED, "The principal's signature does not match."
     ),
