@@ -66,6 +66,7 @@ class RailWorker:
         self._partitions: dict[int, _Partition] = {}
         self._running: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._is_stopping = False
+        self._is_started = False
         self.answered = 0
 
     async def run(self) -> None:
@@ -82,6 +83,11 @@ class RailWorker:
     def stop(self) -> None:
         self._is_stopping = True
 
+    @property
+    def not_ready(self) -> str | None:
+        """Why not, until the first round was done; a member without partitions is ready too."""
+        return None if self._is_started else "has not read from the broker yet"
+
     async def step(self) -> None:
         """One round of 1–5."""
         batch = await self._log.consume()  # 1
@@ -91,6 +97,7 @@ class RailWorker:
             await self._take(record)
         self._raise_failures()
         await self._commit()  # 5
+        self._is_started = True
 
     def _own(self, batch: EffectBatch) -> None:
         for partition in batch.revoked:
