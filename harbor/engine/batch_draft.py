@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from harbor.domain.answers import intent_answer
 from harbor.domain.decision import Decision, Facts
+from harbor.domain.settlement import effect_of
 from harbor.engine.batch_output import (
     DraftedEntry,
     body_record,
-    effect_of,
     effect_record,
     entry_record,
 )
@@ -67,7 +67,7 @@ def draft_of(
         intent = evolve(intent, draft.entry)
         if isinstance(event, SettlementRailRequested):
             assert tenant is not None, "a rail is asked for a provisioned tenant only"
-            effect = effect_of(draft.entry, event, intent, tenant)
+            effect = effect_of(intent, tenant, issue=0)
             records.append(effect_record(effect, partitions=partitions))
     if decision.reissued is not None:
         records.append(effect_record(decision.reissued, partitions=partitions))

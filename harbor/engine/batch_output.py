@@ -6,14 +6,13 @@ from datetime import datetime
 from harbor.engine.intake import Rejected, value_digest
 from harbor.engine.ports import OutputRecord
 from schemas.ids import CommandId, IntentId, TenantId
-from schemas.intent_fold import IntentState, TenantState
 from schemas.ledger.entry_chain import ZERO_HASH, leaf_hash
 from schemas.ledger.merkle_tree import EMPTY_FRONTIER, Appender, Frontier
 from schemas.messages.avro_codec import encode
 from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.messages.commands import Command
 from schemas.messages.effects import Effect
-from schemas.messages.events import Event, LedgerEntry, SettlementRailRequested, TenantProvisioned
+from schemas.messages.events import Event, LedgerEntry, TenantProvisioned
 from schemas.messages.operations import DeadLetter
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.messages.tips import Position, Tip
@@ -157,33 +156,6 @@ def body_record(body: IntentBody | EvidenceBody, *, partitions: int) -> OutputRe
         partition=partition_of(body.tenant_id, partitions),
         key=body_key(body),
         value=encode(body),
-    )
-
-
-def effect_of(
-    entry: LedgerEntry, event: SettlementRailRequested, state: IntentState, tenant: TenantState
-) -> Effect:
-    """What the rail is asked for by this entry.
-
-    A hold takes the tenant's settlement configuration, every later request the one that the hold was placed under.
-    """
-    return Effect(
-        effect_id=event.effect_id,
-        tenant_id=entry.tenant_id,
-        intent_id=state.intent_id,
-        ledger_seq=entry.seq,
-        action=event.action,
-        amount_minor=event.amount_minor,
-        currency=event.currency,
-        attempt=event.attempt,
-        issue=0,
-        settlement_rail=state.settlement_rail,
-        settlement_mode=state.settlement_mode or tenant.settlement_mode,
-        settlement_config_version=state.settlement_config_version
-        or tenant.settlement_config_version,
-        environment=tenant.environment,
-        requested_at=entry.recorded_at,
-        rail_object=event.rail_object or state.hold.rail_object,
     )
 
 
