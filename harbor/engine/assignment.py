@@ -226,37 +226,13 @@ class KafkaAssigner:
         async for record in self._reader.read(topic, partition, start=start, end=end):
             if record.key is None:
                 continue
-            writes |= await self._writes_of(partition, topic, record, oldest, newest)
+            writes |= _writes_of(topic, record, oldest=oldest, newest=newest)
             count += 1
             if len(writes) >= _WRITE_RECORDS:
                 await self._store.write({partition: writes})
                 writes = {}
         await self._store.write({partition: writes})
         return count
-
-    async def _writes_of(
-        self,
-        partition: int,
-        topic: str,
-        record: LogRecord,
-        oldest: datetime,
-        newest: _Newest,
-    ) -> dict[tuple[str, bytes], bytes | None]:
-        assert record.key is not None
-        if topic == OUTCOMES and record.timestamp < oldest:
-            return {}
-        writes: dict[tuple[str, bytes], bytes | None] = {(topic, record.key): record.value}
-        if record.value is None:
-            return writes
-        message = decode(record.value) if topic in {OUTCOMES, INTENTS} else None
-        if isinstance(message, Outcome):
-            writes |= nonce_writes_of(message)
-        elif isinstance(message, IntentState):
-            newest.see(message)
-            due = due_key_of(message)
-            if due is not None:
-                writes[due] = b""
-        return writes
 
     async def _tips(self, partition: int) -> dict[TenantId, Tip]:
         found = {}
@@ -315,3 +291,24 @@ def disagreement_of(tip: Tip, last: LogRecord, *, newest_seq: int, served_size: 
     if served_size > tip.size:
         return f"a checkpoint of size {served_size} was served, the ledger ends at {tip.size}"
     return None
+
+
+def _writes_of(
+    topic: str, record: LogRecord, *, oldest: datetime, newest: _Newest
+) -> dict[tuple[str, bytes], bytes | None]:
+    """What a changelog's record is in the store, with the indexes that follow from it."""
+    assert record.key is not None
+    if topic == OUTCOMES and record.timestamp < oldest:
+        return {}
+    writes: dict[tuple[str, bytes], bytes | None] = {(topic, record.key): record.value}
+    if record.value is None:
+        return writes
+    message = decode(record.value) if topic in {OUTCOMES, INTENTS} else None
+    if isinstance(message, Outcome):
+        writes |= nonce_writes_of(message)
+    elif isinstance(message, IntentState):
+        newest.see(message)
+        due = due_key_of(message)
+        if due is not None:
+            writes[due] = b""
+    return writes

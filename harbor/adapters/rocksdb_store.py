@@ -1,0 +1,149 @@
+"""Harbor's local state in RocksDB: one database per process slot, the partition as key prefix.
+
+It is a cache of the changelogs that knows how far it goes: wiped only if it belongs to another cluster or topic, or
+is older than half of `delete.retention.ms` (a tombstone it missed may be gone by then). Never because it disagrees.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+from rocksdict import Options, Rdict, WriteBatch
+
+from harbor.adapters.client_thread import ClientThread
+from schemas.errors import ConfigurationError, OutageError
+from schemas.instants import format_instant, parse_instant
+
+# Kafka's default for delete.retention.ms is 24 h; half of it leaves time to read.
+AGE_MAX = timedelta(hours=12)
+_IDENTITY_KEY = b"\xff\xff\xff\xffidentity"
+_WRITTEN_AT_KEY = b"\xff\xff\xff\xffwritten-at"
+_SCAN_RECORDS = 1000
+# All state of a batch is written at once; RocksDB's own default of 64 MB is more than one slot needs.
+_WRITE_BUFFER_BYTES = 32 * 1024 * 1024
+
+
+class StoreFullError(OutageError):
+    """RocksDB could not write (a full disk, a failing one): the process stops, its successor restores."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"The local state at {path} can't be written: {reason}.")
+
+
+class RocksDbStore:
+    """`harbor.engine.ports.StateStore`."""
+
+    def __init__(self, path: Path, *, identity: str, now: datetime) -> None:
+        """`identity` names cluster and topics. Raises ConfigurationError if another process has the folder."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = _opened(path)
+        if not self._is_usable(identity, now):
+            self._database.close()
+            Rdict.destroy(str(path), options=_options())
+            self._database = _opened(path)
+            self._database[_IDENTITY_KEY] = identity.encode()
+        self._thread = ClientThread("rocksdb")
+
+    def _is_usable(self, identity: str, now: datetime) -> bool:
+        found: bytes | None = self._database.get(_IDENTITY_KEY)
+        written: bytes | None = self._database.get(_WRITTEN_AT_KEY)
+        if found != identity.encode():
+            return False
+        return written is None or now - parse_instant(written.decode()) <= AGE_MAX
+
+    async def touch(self, now: datetime) -> None:
+        """Note that the store was current at `now`."""
+        await self._thread.call(lambda: self._put(_WRITTEN_AT_KEY, format_instant(now).encode()))
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._database[key] = value
+
+    async def get_many(
+        self, partition: int, keys: Iterable[tuple[str, bytes]]
+    ) -> dict[tuple[str, bytes], bytes]:
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        raw = [_raw(partition, namespace, key) for namespace, key in wanted]
+        values = await self._thread.call(lambda: self._values(raw))
+        return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
+
+    def _values(self, raw: list[bytes]) -> list[bytes | None]:
+        found: list[bytes | None] = self._database.get(list(raw)) or []
+        return found
+
+    async def scan(
+        self, partition: int, namespace: str, prefix: bytes
+    ) -> AsyncIterator[tuple[bytes, bytes]]:
+        start = _raw(partition, namespace, prefix)
+        offset = len(_raw(partition, namespace, b""))
+        snapshot = await self._thread.call(self._database.snapshot)
+        items = cast("Iterator[tuple[bytes, bytes]]", iter(snapshot.items(from_key=start)))
+        while True:
+            page = await self._thread.call(lambda: _page(items, start))
+            for key, value in page:
+                yield key[offset:], value
+            if len(page) < _SCAN_RECORDS:
+                return
+
+    async def write(self, writes: Mapping[int, Mapping[tuple[str, bytes], bytes | None]]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for partition, values in writes.items():
+            for (namespace, key), value in values.items():
+                raw = _raw(partition, namespace, key)
+                if value is None:
+                    batch.delete(raw)
+                else:
+                    batch.put(raw, value)
+        await self._thread.call(lambda: self._write(batch))
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._database.write(batch)
+        # rocksdict raises a bare Exception for every failure of RocksDB.
+        except Exception as error:
+            raise StoreFullError(self._path, str(error)) from error
+
+    async def drop(self, partition: int) -> None:
+        start = partition.to_bytes(4, "big")
+        end = (partition + 1).to_bytes(4, "big")
+        await self._thread.call(lambda: self._database.delete_range(start, end))
+
+    async def close(self) -> None:
+        await self._thread.call(self._database.close)
+        self._thread.close()
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    return options
+
+
+def _opened(path: Path) -> Rdict:
+    try:
+        return Rdict(str(path), options=_options())
+    except Exception as error:
+        if "lock" in str(error).lower():
+            raise ConfigurationError(
+                f"{path} is another process's: give this one its own PAYBOND_HARBOR_SLOT"
+            ) from error
+        raise ConfigurationError(f"{path} can't be opened: {error}") from error
+
+
+def _raw(partition: int, namespace: str, key: bytes) -> bytes:
+    name = namespace.encode()
+    return partition.to_bytes(4, "big") + bytes([len(name)]) + name + key
+
+
+def _page(items: Iterator[tuple[bytes, bytes]], prefix: bytes) -> list[tuple[bytes, bytes]]:
+    page: list[tuple[bytes, bytes]] = []
+    for key, value in items:
+        if not key.startswith(prefix):
+            break
+        page.append((key, value))
+        if len(page) == _SCAN_RECORDS:
+            break
+    return page
