@@ -1,6 +1,6 @@
 """Reading members of a JSON body into types: each says which member is wrong, and how."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gateway.edge.refused import RefusedError
 from schemas.canonical import base64_strict
@@ -96,3 +96,10 @@ def texts(
     if len(found) != len(value):
         raise refuse("must be an array of strings")
     return found
+
+
+def only(body: Mapping[str, Json], allowed: Collection[str]) -> None:
+    """For bodies that grant something: a misspelt member must not mean its default."""
+    unknown = next((member for member in body if member not in allowed), None)
+    if unknown is not None:
+        raise wrong(unknown, "is not a member of this body")

@@ -18,6 +18,9 @@ class Written:
 
 
 class RowStore(Protocol):
+    async def find(self, key: RowKey) -> OwnedRow | None:
+        """The version that reads may see: acknowledged. Raises DatabaseUnavailableError."""
+
     async def change(
         self, key: RowKey, change: Callable[[OwnedRow | None], OwnedRow | None]
     ) -> Written | None:

@@ -1,0 +1,71 @@
+"""What became of a request that was answered 202. The id proves itself, so it means something before any outcome."""
+
+import json
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth.permissions import Permission
+from gateway.commands.answers import Secrets, result_members
+from gateway.commands.operation_id import KEPT, read_operation_id
+from gateway.edge.refused import RefusedError
+from gateway.queries.operations import find_outcome
+from gateway.routes.documents import ERRORS
+from gateway.routes.reading import JsonDocument, ReadPathOf, json_response, reading, shows, takes
+from schemas.instants import format_instant
+from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus
+
+_OPERATION = {
+    "tenant_id": "tenant-vec",
+    "operation_id": "op_Gx3…",
+    "status": "done",
+    "result": {"tenant": "tenant-vec", "intent_id": "7f2a9b1e-…", "state": "funded"},
+}
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get(
+    "/v1/operations/{operation_id}",
+    openapi_extra=takes(),
+    responses={200: shows(_OPERATION), **ERRORS},
+)
+async def read_operation(request: Request, path: ReadPathOf, operation_id: str) -> Response:
+    """`pending` until it is decided and, where a rail works on it, ended; then `done` or `refused`."""
+    asked = await reading(request, Permission.INTENT_READ)
+    operation = read_operation_id(path.operation_key, asked.tenant_id, operation_id)
+    if operation is None:
+        raise RefusedError("not_found")
+    if path.clock.now() - operation.started_at > KEPT:
+        raise RefusedError("operation_expired")
+    outcome = await find_outcome(path.reads, asked.tenant_id, operation.command_id)
+    return json_response(
+        {
+            "tenant_id": asked.tenant_id,
+            "operation_id": operation_id,
+            "started_at": format_instant(operation.started_at),
+            **operation_members(outcome, path.secrets),
+        }
+    )
+
+
+def operation_members(outcome: Outcome | None, secrets: Secrets) -> JsonDocument:
+    """Status, and `result` or `error`. While a rail works, `result` shows how far it is."""
+    if outcome is None or outcome.status is OutcomeStatus.RETRY:
+        return {"status": "pending"}
+    if outcome.status is OutcomeStatus.REFUSED:
+        return {"status": "refused", "error": _error(outcome)}
+    status = "done" if outcome.status is OutcomeStatus.DONE else "pending"
+    if not isinstance(outcome.answer, IntentAnswer):
+        return {"status": status}
+    return {"status": status, "result": result_members(outcome, secrets)}
+
+
+def _error(outcome: Outcome) -> JsonDocument:
+    refusal = outcome.refusal
+    assert refusal is not None
+    error: JsonDocument = {"code": refusal.code, "message": refusal.message}
+    if refusal.details_json is not None:
+        error["details"] = json.loads(refusal.details_json)
+    return error
