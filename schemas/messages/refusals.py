@@ -62,6 +62,9 @@ REFUSALS: Mapping[str, RefusalRule] = {
         503, _NEVER, "Not known yet; the same request with the same key gets the answer."
     ),
     "internal_error": RefusalRule(500, _NEVER, "Something failed on our side."),
+    "agent_key_exists": RefusalRule(
+        409, _NEVER, "An agent key with this id is registered, with another key or other terms."
+    ),
     "operation_expired": RefusalRule(410, _NEVER, "Operations are kept for 7 days."),
     # Harbor: any command.
     "tenant_quarantined": RefusalRule(
