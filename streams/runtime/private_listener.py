@@ -13,9 +13,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from streams.runtime.metrics import Metrics
 
+# Requests in flight get this long to be answered when the program ends.
+SHUTDOWN_SECONDS = 10
 # None = ready; else why not.
 Readiness = Callable[[], str | None]
 
@@ -51,7 +54,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_until(app: Starlette, *, host: str, port: int, stop: asyncio.Event) -> None:
+async def serve_until(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. A port that is taken ends the program (SystemExit of uvicorn, status 1)."""
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
     serving = asyncio.create_task(server.serve())

@@ -1,0 +1,62 @@
+"""The FastAPI application around the parts, and the two listeners of the program."""
+
+import asyncio
+import secrets
+import signal
+
+import structlog
+from fastapi import FastAPI
+
+from gateway.bootstrap import Parts, parts
+from gateway.edge import envelope
+from gateway.routes.all_routes import ROUTERS
+from gateway.routes.health import readiness_of
+from gateway.routes.schema_registry import ROUTES as SCHEMA_ROUTES
+from gateway.settings import GatewaySettings
+from streams.runtime.metrics import Metrics
+from streams.runtime.private_listener import private_app, serve_until
+
+_log = structlog.get_logger("gateway")
+VERSION = "0.1.0"
+
+
+def create_app() -> FastAPI:
+    """Routes and edge, without parts: enough for the OpenAPI document."""
+    app = FastAPI(
+        title="Paybond gateway",
+        version=VERSION,
+        description="Holds money for work, and proves every step of it.",
+        # Interactive pages would load scripts from elsewhere; the document itself is enough.
+        docs_url=None,
+        redoc_url=None,
+    )
+    envelope.install(app, secrets.token_bytes)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def bind(app: FastAPI, built: Parts) -> None:
+    app.state.command_path = built.command_path
+    app.state.read_path = built.read_path
+    app.state.guard = built.guard
+
+
+async def run_gateway(settings: GatewaySettings) -> None:
+    """Until SIGINT or SIGTERM: requests in flight are answered first. Raises OutageError, ConfigurationError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with parts(settings) as built:
+        app = create_app()
+        bind(app, built)
+        private = private_app(
+            metrics=Metrics(), readiness=readiness_of(built.readiness), routes=SCHEMA_ROUTES
+        )
+        _log.info("gateway_started", port=settings.port, private_port=settings.private_port)
+        await asyncio.gather(
+            serve_until(app, host=settings.host, port=settings.port, stop=stop),
+            serve_until(private, host=settings.private_host, port=settings.private_port, stop=stop),
+        )
+    _log.info("gateway_stopped")
