@@ -75,15 +75,15 @@ class Faults:
     calls: list[str] = field(default_factory=list)
     is_dead: bool = False
     _planned: list[tuple[str, BaseException]] = field(default_factory=list)
-    _between: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    _meanwhile: list[tuple[str, Callable[[], Awaitable[None]]]] = field(default_factory=list)
 
     def plan(self, call: str, error: BaseException) -> None:
         """At the next such call: `transactions.commit before`, `store.write after`."""
         self._planned.append((call, error))
 
-    def between(self, call: str, act: Callable[[], None]) -> None:
-        """Something that others do just then, once."""
-        self._between.append((call, act))
+    def meanwhile(self, call: str, act: Callable[[], Awaitable[None]]) -> None:
+        """What others do just then, once, while this process hangs in the call."""
+        self._meanwhile.append((call, act))
 
     async def __call__(self, call: PortCall) -> None:
         await asyncio.sleep(0)
@@ -91,10 +91,11 @@ class Faults:
         self.calls.append(name)
         if self.is_dead:
             raise Crash(self.process)
-        for planned in [act for act in self._between if act[0] == name]:
-            self._between.remove(planned)
-            planned[1]()
-        for fault in [fault for fault in self._planned if fault[0] == name]:
+        for meanwhile in [act for act in self._meanwhile if act[0] == name]:
+            self._meanwhile.remove(meanwhile)
+            await meanwhile[1]()
+        fault = next((fault for fault in self._planned if fault[0] == name), None)
+        if fault is not None:
             self._planned.remove(fault)
             self.is_dead = isinstance(fault[1], Crash)
             raise fault[1]
@@ -300,9 +301,10 @@ class HarborWorld:
         ]
 
     def outcomes(self, command: Command) -> list[Outcome]:
-        """Everything that was ever answered to this command id, in order."""
+        """Everything that was ever answered to this tenant's command id, in order."""
+        named = command.tenant_id, command.command_id
         found = [outcome for _, outcome in self.outcome_records()]
-        return [outcome for outcome in found if outcome.command_id == command.command_id]
+        return [outcome for outcome in found if (outcome.tenant_id, outcome.command_id) == named]
 
     def effects(self) -> list[Effect]:
         return [decode_as(Effect, record.value or b"") for record in self.kafka.read_all(EFFECTS)]
