@@ -4,14 +4,23 @@ It never judges (that was `decide`, once) and never evaluates a predicate again;
 contain, with `FoldError`. At every entry: placed = held + released + refunded + custody, per intent and currency.
 """
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import assert_never
 
 from schemas.errors import FoldError
+from schemas.intent_state import (
+    DisputeState,
+    EvidenceState,
+    Hold,
+    IntentState,
+    LateSuccess,
+    PartyPin,
+    Quarantine,
+    RailSight,
+    TenantState,
+)
 from schemas.messages.events import (
     Disputed,
-    DisputeResolution,
     DisputeWithdrawn,
     EscalatedExternal,
     EvidenceBodyErased,
@@ -34,159 +43,27 @@ from schemas.messages.events import (
     TenantProvisioned,
 )
 from schemas.messages.shared import (
-    FINAL_STATUSES,
     Custody,
-    Environment,
-    Hash32,
     HoldStatus,
     IntentStatus,
-    Key32,
     RailAction,
     RefundReason,
     SettlementCause,
-    SettlementMode,
 )
 
-# A card authorization is let go a day before it ends: later evidence could not be settled in time.
-HOLD_MARGIN = timedelta(hours=24)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """The money beside the state. `effect_id` is null when no request to the rail is outstanding.
-
-    `action`, `attempt`, `cause`, `requested_minor` and `resolution` are those of the last request.
-    """
-
-    status: HoldStatus = HoldStatus.NONE
-    amount_minor: int = 0
-    currency: str = ""
-    rail_object: str | None = None
-    expires_at: datetime | None = None
-    effect_id: str | None = None
-    action: RailAction | None = None
-    attempt: int = 0
-    cause: SettlementCause | None = None
-    requested_minor: int = 0
-    requested_at: datetime | None = None
-    requested_seq: int = 0
-    resolution: DisputeResolution | None = None
-
-    @property
-    def is_outstanding(self) -> bool:
-        return self.effect_id is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceState:
-    """`is_evaluated` is false only between the two entries of one transaction."""
-
-    evidence_id: str
-    commitment: Hash32
-    submitted_at: datetime
-    is_evaluated: bool = False
-    passed: bool | None = None
-    evaluator: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeState:
-    """`status_before` is where a withdrawal leads back to."""
-
-    case_id: str
-    reason_code: str
-    status_before: IntentStatus
-    opened_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentState:
-    """All that later decisions need. Amounts in minor units of `currency`."""
-
-    tenant_id: str
-    intent_id: str
-    status: IntentStatus
-    signing_version: int
-    principal_did: str
-    principal_pubkey: Key32
-    payee_did: str
-    payee_pubkey: Key32
-    amount_minor: int
-    currency: str
-    settlement_rail: str
-    deadline: datetime
-    budget_digest: Hash32
-    evidence_schema_digest: Hash32
-    predicate_digest: Hash32
-    created_at: datetime
-    created_seq: int
-    updated_at: datetime
-    last_seq: int
-    hold: Hold
-    placed_minor: int = 0
-    held_minor: int = 0
-    released_minor: int = 0
-    refunded_minor: int = 0
-    custody_minor: int = 0
-    evidence: EvidenceState | None = None
-    dispute: DisputeState | None = None
-    reason: RefundReason | None = None
-    custody: Custody | None = None
-    external_ref: str | None = None
-    settlement_config_version: int | None = None
-    settlement_mode: SettlementMode | None = None
-    rail_status: str | None = None
-    hold_warnings: tuple[int, ...] = ()
-    final_at: datetime | None = None
-
-    @property
-    def is_final(self) -> bool:
-        return self.status in FINAL_STATUSES
-
-    @property
-    def is_conserved(self) -> bool:
-        """Whether placed = held + released + refunded + custody."""
-        parts = self.held_minor + self.released_minor + self.refunded_minor + self.custody_minor
-        return self.placed_minor == parts
-
-    @property
-    def evidence_due_at(self) -> datetime:
-        """min(deadline, end of the hold − 24 h); later evidence is `deadline_passed`."""
-        if self.hold.expires_at is None:
-            return self.deadline
-        return min(self.deadline, self.hold.expires_at - HOLD_MARGIN)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantine:
-    """Why a tenant's commands are answered 503 until an operator releases it."""
-
-    reason: str
-    since: datetime
-    offset: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantState:
-    """Of `<tenant>/tenant`: fixed at provisioning, but for the quarantine."""
-
-    tenant_id: str
-    environment: Environment
-    settlement_config_version: int
-    settlement_mode: SettlementMode
-    origin: str
-    provisioned_at: datetime
-    quarantine: Quarantine | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartyPin:
-    """(tenant, DID) → key, at first use, written with the entry that first shows them."""
-
-    tenant_id: str
-    did: str
-    pubkey: Key32
-    since_seq: int
+__all__ = [
+    "DisputeState",
+    "EvidenceState",
+    "Hold",
+    "IntentState",
+    "LateSuccess",
+    "PartyPin",
+    "Quarantine",
+    "RailSight",
+    "TenantState",
+    "evolve",
+    "provision",
+]
 
 
 def provision(entry: LedgerEntry) -> TenantState:
@@ -255,7 +132,7 @@ def _after(state: IntentState, entry: LedgerEntry) -> IntentState:
     event = entry.event
     match event:
         case SettlementRailRequested():
-            return replace(state, hold=_requested(state.hold, event, entry))
+            return replace(state, hold=_requested(state, event, entry))
         case SettlementHoldPlaced():
             return _hold_placed(state, event, entry)
         case SettlementRailConfirmed():
@@ -263,7 +140,7 @@ def _after(state: IntentState, entry: LedgerEntry) -> IntentState:
         case SettlementRailFailed():
             return replace(state, hold=_failed(state, event, entry))
         case RailStatusObserved():
-            return replace(state, rail_status=event.status)
+            return _observed(state, event)
         case HoldExpiring():
             return replace(state, hold_warnings=(*state.hold_warnings, event.hours_left))
         case EvidenceSubmitted() | PredicateEvaluated():
@@ -289,9 +166,14 @@ _REQUESTED = {
 }
 
 
-def _requested(hold: Hold, event: SettlementRailRequested, entry: LedgerEntry) -> Hold:
+def _requested(state: IntentState, event: SettlementRailRequested, entry: LedgerEntry) -> Hold:
+    hold = state.hold
     if hold.is_outstanding:
         raise _impossible(entry, "two requests outstanding at the rail")
+    if state.is_final is not (event.cause is SettlementCause.COMPENSATION):
+        raise _impossible(entry, "a final intent asks for compensation, and no other does")
+    if not state.is_final and (event.action is RailAction.HOLD) is bool(state.held_minor):
+        raise _impossible(entry, "a hold is asked for once, before anything else")
     return replace(
         hold,
         status=_REQUESTED[event.action],
@@ -304,7 +186,45 @@ def _requested(hold: Hold, event: SettlementRailRequested, entry: LedgerEntry) -
         requested_seq=entry.seq,
         resolution=event.resolution,
         rail_object=event.rail_object or hold.rail_object,
+        requests=hold.requests + 1,
     )
+
+
+def _observed(state: IntentState, event: RailStatusObserved) -> IntentState:
+    sight = RailSight(
+        rail_object=event.rail_object,
+        status=event.status,
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        is_drift=event.is_drift,
+    )
+    return replace(state, rail_sight=sight, hold=_with_late_success(state, event))
+
+
+def _with_late_success(state: IntentState, event: RailStatusObserved) -> Hold:
+    """There is one object per intent: a hold or capture that was counted already is no second one."""
+    hold = state.hold
+    if event.late_effect_id is None or event.late_action is None:
+        return hold
+    seen = replace(hold, carried_out=(*hold.carried_out, event.late_effect_id))
+    late = LateSuccess(
+        effect_id=event.late_effect_id,
+        action=event.late_action,
+        rail_object=event.rail_object,
+        amount_minor=event.amount_minor,
+    )
+    match event.late_action:
+        case RailAction.HOLD:
+            return replace(seen, late=seen.late if state.placed_minor else late)
+        case RailAction.CAPTURE:
+            is_counted = hold.status is HoldStatus.CAPTURED
+            return replace(seen, late=seen.late if is_counted else late)
+        case RailAction.REFUND:
+            return replace(seen, late=None)
+        case RailAction.CANCEL:
+            return seen
+        case _:
+            assert_never(event.late_action)
 
 
 def _expect_effect(hold: Hold, effect_id: str, entry: LedgerEntry) -> None:
@@ -326,6 +246,8 @@ def _hold_placed(
         currency=event.currency,
         expires_at=event.expires_at,
         effect_id=None,
+        carried_out=(*state.hold.carried_out, event.effect_id),
+        late=None,
     )
     return replace(
         state,
@@ -341,7 +263,11 @@ def _hold_placed(
 def _confirmed(hold: Hold, event: SettlementRailConfirmed, entry: LedgerEntry) -> Hold:
     _expect_effect(hold, event.effect_id, entry)
     status = HoldStatus.CAPTURED if event.action is RailAction.CAPTURE else HoldStatus.CANCELLED
-    return replace(hold, status=status, effect_id=None)
+    # A cancel gives nothing back that was captured; capture and refund speak of the one object there is.
+    is_late_capture = hold.late is not None and hold.late.action is RailAction.CAPTURE
+    late = hold.late if event.action is RailAction.CANCEL and is_late_capture else None
+    carried_out = (*hold.carried_out, event.effect_id)
+    return replace(hold, status=status, effect_id=None, carried_out=carried_out, late=late)
 
 
 def _failed(state: IntentState, event: SettlementRailFailed, entry: LedgerEntry) -> Hold:
@@ -355,7 +281,9 @@ def _failed(state: IntentState, event: SettlementRailFailed, entry: LedgerEntry)
             status = HoldStatus.HELD if state.held_minor else HoldStatus.LOST
         case _:
             assert_never(event.action)
-    return replace(state.hold, status=status, effect_id=None)
+    is_settled = event.is_gone and state.hold.cause is SettlementCause.COMPENSATION
+    late = None if is_settled else state.hold.late
+    return replace(state.hold, status=status, effect_id=None, late=late)
 
 
 def _with_evidence(
@@ -403,6 +331,8 @@ def _final(
 ) -> IntentState:
     if state.is_final:
         raise _impossible(entry, "a second final state")
+    if not _is_carried_out(state, event):
+        raise _impossible(entry, "a final state that no answer of the rail led to")
     ended = replace(state, held_minor=0, final_at=entry.recorded_at)
     match event:
         case Released():
@@ -435,5 +365,26 @@ def _final(
                 refunded_minor=event.refunded_minor,
                 external_ref=event.external_ref,
             )
+        case _:
+            assert_never(event)
+
+
+def _is_carried_out(
+    state: IntentState, event: Released | Refunded | ResolvedSplit | EscalatedExternal
+) -> bool:
+    """Whether the rail's answer stands behind it; nothing was asked where nothing was held, or where it was lost."""
+    status = state.hold.status
+    match event:
+        case Released() | ResolvedSplit():
+            return status is HoldStatus.CAPTURED
+        case EscalatedExternal():
+            is_captured = event.custody is Custody.CAPTURE
+            return status is (HoldStatus.CAPTURED if is_captured else HoldStatus.CANCELLED)
+        case Refunded(reason=RefundReason.NEVER_FUNDED):
+            return not state.placed_minor and not state.hold.is_outstanding
+        case Refunded(reason=RefundReason.HOLD_LOST):
+            return state.placed_minor > 0
+        case Refunded():
+            return status is HoldStatus.CANCELLED
         case _:
             assert_never(event)

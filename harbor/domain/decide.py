@@ -5,7 +5,7 @@ MAC, quarantine, idempotency and nonce were checked before, by the engine; `Rele
 
 from typing import assert_never
 
-from harbor.domain import dispute, expiry, intent, settlement, tenant
+from harbor.domain import dispute, expiry, intent, rail_answers, tenant
 from harbor.domain.decision import Decision, Facts, Refused
 from harbor.domain.refusals import refuse
 from schemas.errors import InputError
@@ -63,9 +63,9 @@ def _decide(command: Command, facts: Facts) -> Decision | Refused:
         case ResolveDispute():
             return dispute.resolve_dispute(command, body, facts)
         case RecordRailAnswer():
-            return settlement.record_answer(command, body, facts)
+            return rail_answers.record_answer(command, body, facts)
         case RecordRailObservation():
-            return settlement.record_observation(command, body, facts)
+            return rail_answers.record_observation(command, body, facts)
         case ExpireIntent():
             return expiry.expire(command, facts)
         case ReissueEffect():

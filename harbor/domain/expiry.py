@@ -3,20 +3,18 @@
 from harbor.domain.decision import Decision, Facts, Refused
 from harbor.domain.refusals import refuse
 from harbor.domain.settlement import (
-    HELD_AT_RAIL,
+    compensate,
     effect_of,
     execute_evaluation,
     request,
 )
-from schemas.due import EXPIRY_GRACE, WARNING_HOURS, DueKind, next_due
-from schemas.ids import CommandId, effect_id_of
+from schemas.due import DueKind, next_due
 from schemas.intent_fold import IntentState
 from schemas.messages.commands import Command, RaiseHoldExpiring, ReissueEffect
 from schemas.messages.events import (
     Event,
     HoldExpiring,
     Refunded,
-    SettlementRailRequested,
 )
 from schemas.messages.outcomes import OutcomeStatus
 from schemas.messages.shared import (
@@ -37,6 +35,9 @@ def expire(command: Command, facts: Facts) -> Decision | Refused:
         return refuse("nothing_due", intent_id=intent.intent_id)
     if due.kind is DueKind.CLOSE:
         return Decision(events=_closed(command, intent))
+    if due.kind is DueKind.COMPENSATE:
+        assert intent.hold.late is not None
+        return Decision(events=(compensate(command, intent, intent.hold.late),))
     if due.kind is DueKind.SETTLE:
         requested = execute_evaluation(command, intent)
     else:
@@ -51,24 +52,14 @@ def expire(command: Command, facts: Facts) -> Decision | Refused:
 
 
 def _closed(command: Command, intent: IntentState) -> tuple[Event, ...]:
-    """Nothing was ever held; a hold that the rail showed after it had refused is let go."""
+    """Nothing was ever held; a hold that the rail placed after it had refused is let go."""
     closed = Refunded(amount_minor=0, currency=intent.currency, reason=RefundReason.NEVER_FUNDED)
-    if intent.rail_status != HELD_AT_RAIL:
-        return (closed,)
-    let_go = SettlementRailRequested(
-        action=RailAction.CANCEL,
-        amount_minor=intent.amount_minor,
-        currency=intent.currency,
-        attempt=1,
-        effect_id=effect_id_of(CommandId(command.command_id), 1),
-        cause=SettlementCause.COMPENSATION,
-        rail_object=intent.hold.rail_object,
-    )
-    return closed, let_go
+    late = intent.hold.late
+    return (closed,) if late is None else (closed, compensate(command, intent, late))
 
 
 def _refund_cause(intent: IntentState, facts: Facts) -> SettlementCause:
-    is_past_deadline = facts.now >= intent.deadline + EXPIRY_GRACE
+    is_past_deadline = facts.now > intent.deadline
     return SettlementCause.DEADLINE_PASSED if is_past_deadline else SettlementCause.HOLD_EXPIRING
 
 
@@ -78,6 +69,9 @@ def reissue(command: Command, body: ReissueEffect, facts: Facts) -> Decision | R
         return refuse("intent_not_found", intent_id=command.intent_id)
     if intent.hold.effect_id != body.effect_id or facts.tenant is None:
         return refuse("effect_not_outstanding", effect_id=body.effect_id)
+    due = next_due(intent, now=facts.now)
+    if due is None or due.at > facts.now or (due.issue or 0) < body.issue:
+        return refuse("nothing_due", effect_id=body.effect_id)
     return Decision(reissued=effect_of(intent, facts.tenant, issue=body.issue))
 
 
@@ -92,7 +86,6 @@ def warn(command: Command, body: RaiseHoldExpiring, facts: Facts) -> Decision | 
         and due is not None
         and due.kind is DueKind.WARN
         and due.hours_left == body.hours_left
-        and body.hours_left in WARNING_HOURS
         and facts.now >= due.at
     )
     if not is_due or intent.hold.expires_at is None:

@@ -19,7 +19,7 @@ from harbor.domain.predicate_evaluation import evaluate, report_json
 from harbor.domain.predicate_grammar import Predicate, PredicateInvalid, parse_predicate
 from harbor.domain.refusals import intent_final, intent_frozen, refuse, settlement_in_progress
 from harbor.domain.settlement import execute_evaluation, request
-from harbor.domain.shape import PUBLISHED_KEYS, intent_shape
+from harbor.domain.shape import ASCII_BLANKS, PUBLISHED_KEYS, intent_shape
 from schemas.canonical.json_digest import jd_bytes
 from schemas.canonical.literal_json import Json, parse
 from schemas.errors import InputError
@@ -77,7 +77,7 @@ def create(command: Command, body: CreateIntent, facts: Facts) -> Decision | Ref
 
 
 def _rail_refusal(body: CreateIntent) -> Refused | None:
-    rail = body.settlement_rail.strip(" \t\r\n")
+    rail = body.settlement_rail.strip(ASCII_BLANKS)
     if rail not in _KNOWN_RAILS:
         return refuse("rail_unknown", settlement_rail=rail[:64])
     if rail != RAIL:
@@ -187,7 +187,8 @@ def _pending_fund(intent: IntentState) -> Decision | Refused:
     if intent.hold.action is not RailAction.HOLD:
         return settlement_in_progress(intent)
     asked_by = command_of_effect(EffectId(intent.hold.effect_id))
-    return Decision(status=OutcomeStatus.ACCEPTED, operation_command_id=asked_by)
+    # Done: this command asks nothing. How it ends is told by the one that asked.
+    return Decision(operation_command_id=asked_by)
 
 
 def submit_evidence(command: Command, body: SubmitEvidence, facts: Facts) -> Decision | Refused:
@@ -205,7 +206,9 @@ def submit_evidence(command: Command, body: SubmitEvidence, facts: Facts) -> Dec
     if refused is not None:
         return refused
     assert isinstance(facts.consent, EvidenceConsent)
-    assert facts.intent_body is not None
+    if facts.intent_body is None or command.salt is None:
+        # Neither can be missing by anything that a client does: nothing is stored, the command may come again.
+        return refuse("internal_error", intent_id=intent.intent_id)
     return _evaluated(command, body, payload=payload, facts=facts, consent=facts.consent)
 
 
@@ -254,7 +257,7 @@ def _evidence_state_refusal(intent: IntentState, facts: Facts) -> Refused | None
     if intent.evidence is not None:
         return refuse("evidence_exists", intent_id=intent.intent_id)
     # A cancel on its way (the deadline has passed) can't be called back.
-    if facts.now >= intent.evidence_due_at or intent.hold.is_outstanding:
+    if facts.now > intent.evidence_due_at or intent.hold.is_outstanding:
         return refuse("deadline_passed", intent_id=intent.intent_id)
     return None
 

@@ -113,23 +113,33 @@ class SettlementRailConfirmed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlementRailFailed:
-    """The rail refused for good: the intent's state stays, the next try is attempt + 1."""
+    """The rail refused for good: the intent's state stays, the next try is attempt + 1.
+
+    `is_gone` = there is nothing left at the rail that the action could be about.
+    """
 
     effect_id: str
     action: RailAction
     attempt: int
     code: str
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RailStatusObserved:
-    """The rail's own status of the object changed, or an answer did not fit what was asked (`is_drift`)."""
+    """The rail's own status of the object changed, or an answer did not fit what was asked (`is_drift`).
+
+    `late_effect_id` and `late_action` tell of a success that came when it was no longer waited for; where only a look
+    told of it, object and status stand for the effect.
+    """
 
     rail_object: str
     status: str
     amount_minor: int
     currency: str
     is_drift: bool
+    late_effect_id: str | None = None
+    late_action: RailAction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
