@@ -27,7 +27,7 @@ from harbor.engine.ports import OutputRecord
 from harbor.engine.quarantine import check_release, reason_of
 from harbor.engine.repeats import FirstAnswer, find_repeat
 from schemas.ids import IntentId, TenantId
-from schemas.intent_fold import Quarantine, TenantState
+from schemas.intent_fold import IntentState, Quarantine, TenantState
 from schemas.messages.commands import ReleaseQuarantine
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.messages.refusals import Keeping, rule_of
@@ -197,6 +197,9 @@ class _Deciding:
             self._view.put(partition, (INTENTS, tenant_key(tenant_id)), draft.tenant)
         if draft.intent is not None:
             key = intent_key(tenant_id, IntentId(draft.intent.intent_id))
+            self.result.index_due(
+                partition, self._view.get(IntentState, partition, (INTENTS, key)), draft.intent
+            )
             self._view.put(partition, (INTENTS, key), draft.intent)
         for body in draft.bodies:
             self._view.put(partition, (EVIDENCE, body_key(body)), body)

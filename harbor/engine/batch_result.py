@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from harbor.engine.batch_lookup import StoreKey, View
 from harbor.engine.batch_output import position_record
+from harbor.engine.due_index import due_key_of
 from harbor.engine.intake import Rejected, RejectReason
 from harbor.engine.ports import InputRecord, OutputRecord
 from schemas.ids import TenantId
+from schemas.intent_fold import IntentState
 from schemas.messages.outcomes import OutcomeStatus
 from schemas.messages.tips import Tip
 from schemas.topics import INTENTS, POSITIONS, TIPS, position_key, tip_key
@@ -61,6 +63,19 @@ class ResultBuilder:
     rejects: dict[RejectReason, int] = field(default_factory=dict)
     republished: int = 0
     entries: int = 0
+    due_writes: dict[int, dict[StoreKey, bytes | None]] = field(default_factory=dict)
+
+    def index_due(self, partition: int, before: IntentState | None, after: IntentState) -> None:
+        """The index by due time moves with the state, in the same write."""
+        old = None if before is None else due_key_of(before)
+        new = due_key_of(after)
+        if old == new:
+            return
+        writes = self.due_writes.setdefault(partition, {})
+        if old is not None:
+            writes[old] = None
+        if new is not None:
+            writes[new] = b""
 
     def advance(self, record: InputRecord) -> None:
         """Each input record moves its partition's position, whatever became of it."""
@@ -93,6 +108,8 @@ class ResultBuilder:
                 self.output.append(
                     OutputRecord(topic=topic, partition=partition, key=record_key, value=value)
                 )
+        for partition, due in self.due_writes.items():
+            writes.setdefault(partition, {}).update(due)
         for partition, next_offset in self.next_offsets.items():
             position = position_record(partition, next_offset)
             self.output.append(position)
