@@ -26,6 +26,7 @@ Expected refusals of commands are values, not members of this tree (`harbor.doma
     │  ├─ UnknownSchemaError                   a schema id not in the registry: parks
     │  ├─ FoldError                            an entry that its state can't have led to
     │  ├─ StateMismatchError                   store, changelog and ledger disagree
+    │  ├─ DataRefusedError                     the database can't hold a value (SQLSTATE 22, 23)
     │  └─ OwnershipLostError                   another process took over: stop, never retry
     └─ ConfigurationError                 500  exit 2   settings, flags, the cluster
 """
@@ -223,6 +224,14 @@ class StateMismatchError(IntegrityError):
         super().__init__(f"The stored state of {subject} disagrees with its ledger: {reason}.")
         self.subject = subject
         self.reason = reason
+
+
+class DataRefusedError(IntegrityError):
+    """The same rows would be refused by any server: bisected to the tenant or record they come from."""
+
+    def __init__(self, *, sqlstate: str, reason: str) -> None:
+        super().__init__(f"The database refuses these rows (SQLSTATE {sqlstate}): {reason}.")
+        self.sqlstate = sqlstate
 
 
 class OwnershipLostError(IntegrityError):

@@ -14,7 +14,7 @@ import psycopg
 import psycopg_pool
 from psycopg.rows import TupleRow
 
-from schemas.errors import ConfigurationError, DatabaseUnavailableError
+from schemas.errors import ConfigurationError, DatabaseUnavailableError, DataRefusedError
 
 Connection = psycopg.AsyncConnection[TupleRow]
 Pool = psycopg_pool.AsyncConnectionPool[Connection]
@@ -88,11 +88,13 @@ async def open_pool(
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Turn an outage of Postgres into DatabaseUnavailableError; what lies in the data stays what it is."""
+    """Turn an outage of Postgres into DatabaseUnavailableError, and what lies in the data into DataRefusedError."""
     try:
         yield
     except psycopg.Error as error:
-        if is_data_error(error) or not is_outage(error):
+        if is_data_error(error):
+            raise DataRefusedError(sqlstate=error.sqlstate or "", reason=_reason(error)) from error
+        if not is_outage(error):
             raise
         raise DatabaseUnavailableError(_reason(error)) from error
 

@@ -1,0 +1,1 @@
+"""From ledger, evidence, outcomes and checkpoints to the read tables. Knows no other agent of streams."""
