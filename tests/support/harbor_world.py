@@ -1,7 +1,4 @@
-"""Harbor whole, in memory: a broker, loops that share it like processes, and what a test wants to see of them.
-
-Restoring here is the plain reading of the changelogs; the assignment protocol has tests of its own.
-"""
+"""Harbor whole, in memory: a broker, loops that share it like processes, and what a test wants to see of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,8 +18,8 @@ from harbor.adapters.memory.ports import (
 )
 from harbor.adapters.memory.signature_pool import MemorySignaturePool
 from harbor.domain.decision import RailPolicy
+from harbor.engine.assignment import KafkaAssigner
 from harbor.engine.batch import BatchRules
-from harbor.engine.batch_lookup import StoreKey, nonce_writes_of
 from harbor.engine.batch_result import BatchResult
 from harbor.engine.checkpoint_signing import CheckpointSigner, LedgerKey
 from harbor.engine.intake import Rejected
@@ -44,7 +41,6 @@ from schemas.messages.outcomes import Outcome
 from schemas.messages.tips import SignedCheckpoint, Tip
 from schemas.partitioner import partition_of
 from schemas.topics import (
-    CHANGELOGS,
     CHECKPOINTS,
     COMMANDS,
     DEAD_LETTERS,
@@ -101,43 +97,21 @@ class Faults:
             raise fault[1]
 
 
-class ChangelogAssigner:
-    """Reads the partition's changelogs into the store; what it says is in doubt is the test's to set."""
+class DoubtingAssigner:
+    """The real assignment protocol, with doubts about tenants that a test may add."""
 
-    def __init__(
-        self, kafka: MemoryKafka, store: MemoryStateStore, reader: MemoryLogReader
-    ) -> None:
-        self._kafka = kafka
-        self._store = store
-        self._reader = reader
+    def __init__(self, assigner: KafkaAssigner) -> None:
+        self._assigner = assigner
         self.in_doubt: dict[TenantId, str] = {}
 
     async def restore(self, partition: int) -> Restored:
-        next_offset = await self._reader.committed_offset(partition) or 0
-        rows: dict[StoreKey, bytes | None] = {}
-        tips: dict[str, Tip] = {}
-        for topic in CHANGELOGS:
-            for record in tuple(self._kafka.read(topic, partition)):
-                assert record.key is not None
-                assert record.value is not None
-                rows[topic, record.key] = record.value
-                if topic == OUTCOMES:
-                    rows.update(nonce_writes_of(decode_as(Outcome, record.value)))
-                if topic == TIPS:
-                    tip = decode_as(Tip, record.value)
-                    tips[tip.tenant_id] = tip
-        await self._store.write({partition: rows})
+        restored = await self._assigner.restore(partition)
         here = {t: r for t, r in self.in_doubt.items() if partition_of(t, PARTITIONS) == partition}
-        return Restored(
-            partition=partition,
-            next_offset=next_offset,
-            quarantined=here,
-            tips=tuple(tips.values()),
-        )
+        return replace(restored, quarantined={**restored.quarantined, **here})
 
     async def recheck(self, partition: int, tenant_id: TenantId) -> str | None:
         assert partition_of(tenant_id, PARTITIONS) == partition
-        return self.in_doubt.get(tenant_id)
+        return self.in_doubt.get(tenant_id) or await self._assigner.recheck(partition, tenant_id)
 
 
 @dataclass(slots=True)
@@ -184,7 +158,9 @@ class HarborProcess:
         if rows is not None:
             self.store.go_back_to(rows.snapshot())
         reader = MemoryLogReader(kafka, process=name, hook=hook)
-        self.assigner = ChangelogAssigner(kafka, self.store, reader)
+        self.assigner = DoubtingAssigner(
+            KafkaAssigner(reader=reader, store=self.store, clock=clock, partitions=PARTITIONS)
+        )
         self.witness = Witness()
         self.consumer = MemoryCommandConsumer(kafka, process=name, hook=hook)
         self.signer = CheckpointSigner(

@@ -122,12 +122,12 @@ def test_an_aborted_batch_leaves_no_trace_in_the_store() -> None:
     async def scenario() -> None:
         world = HarborWorld()
         process = await running(world, world.process())
-        before = process.store.snapshot()
+        before = process.store.snapshot()[PARTITION]
         process.faults.plan("transactions.commit before", AbortableError("once"))
         world.send(PROVISION)
         await process.loop.turn()
 
-        assert process.store.snapshot() == before | {PARTITION: {}}
+        assert process.store.snapshot()[PARTITION] == before
         assert world.entries() == []
         assert await process.signer.publish_pending() == 0
 
@@ -225,11 +225,37 @@ def test_a_zombie_that_wakes_after_its_takeover_writes_nothing() -> None:
             await world.settle(second)
 
         world.send(PROVISION, CREATE, FUND)
-        zombie.faults.meanwhile("transactions.send_offsets before", take_over)
+        zombie.faults.meanwhile("transactions.begin before", take_over)
         await zombie.loop.turn()
 
         assert zombie.witness.results == []
         assert "UNKNOWN_MEMBER_ID" in zombie.witness.aborts[0]
+        assert_decided_once(world)
+
+    run(scenario)
+
+
+def test_a_successor_waits_for_a_hanging_transaction_to_end_and_its_owner_is_fenced() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        zombie = await running(world, world.process("zombie"))
+        second = world.process("second", slot=1)
+
+        async def take_over() -> None:
+            world.kafka.group(GROUP_HARBOR).remove("zombie")
+            await second.loop.start()
+            for _ in range(20):
+                await second.loop.turn()
+            assert PARTITION not in second.loop.partitions
+            world.kafka.time_out_transaction("paybond-harbor-0")
+            await world.settle(second)
+
+        world.send(PROVISION, CREATE, FUND)
+        zombie.faults.meanwhile("transactions.send_offsets before", take_over)
+        with pytest.raises(FencedError):
+            await zombie.loop.turn()
+
+        assert zombie.witness.results == []
         assert_decided_once(world)
 
     run(scenario)
@@ -243,7 +269,7 @@ def test_a_partition_that_moves_is_decided_on_by_its_new_owner() -> None:
         await world.settle(first)
         second = world.process("second", slot=1)
         await second.loop.start()
-        for _ in range(4):
+        for _ in range(30):
             await second.loop.turn()
             await first.loop.turn()
         assert first.loop.partitions | second.loop.partitions == frozenset(range(PARTITIONS))
@@ -252,6 +278,8 @@ def test_a_partition_that_moves_is_decided_on_by_its_new_owner() -> None:
         for _ in range(4):
             await second.loop.turn()
             await first.loop.turn()
+        await first.loop.stop()
+        await second.loop.stop()
 
         assert_decided_once(world)
 
