@@ -339,7 +339,8 @@ def confirm(command: Command, _body: ConfirmSettlement, facts: Facts) -> Decisio
         return intent_final(intent)
     if intent.status is IntentStatus.DISPUTED:
         return intent_frozen(intent)
-    if intent.hold.is_outstanding:
+    # While the hold is being asked for, nothing is being settled.
+    if intent.hold.is_outstanding and intent.status is not IntentStatus.OPEN:
         return settlement_in_progress(intent)
     if intent.status is not IntentStatus.EVIDENCE_SUBMITTED:
         return refuse("no_evidence", intent_id=intent.intent_id, state=intent.status.value)

@@ -98,7 +98,7 @@ def create_intent(
     intent_id: IntentId | None = None,
     principal: Party = PRINCIPAL,
     payee: Party = PAYEE,
-    deadline: datetime = DEADLINE,
+    deadline: datetime | str = DEADLINE,
     signed_deadline: str | None = None,
     **changes: Any,
 ) -> CreateIntent:
@@ -116,7 +116,7 @@ def create_intent(
             predicate=ALWAYS,
             amount_minor=AMOUNT,
             currency=CURRENCY,
-            deadline=format_instant(deadline),
+            deadline=deadline if isinstance(deadline, str) else format_instant(deadline),
             settlement_rail="stripe_connect",
             allowed_tools=("Travel.Book_Hotel", "travel.search"),
             predicate_ref="",
