@@ -18,6 +18,13 @@ from deploy.local.restart_policy import FIRST_DELAY, SESSION
 HOST = "127.0.0.1"
 DEPLOYMENT = "local"
 PARTITIONS = 12
+AGENT_PURPOSES = (
+    "harbor.intent.create",
+    "harbor.intent.fund",
+    "harbor.intent.evidence.submit",
+    "harbor.intent.settlement.confirm",
+    "protocol.mandate.import",
+)
 API_KEY_PEPPER_ID = "p1"
 CAPABILITY_KEY_ID = "c1"
 
@@ -148,7 +155,7 @@ def preparations(machine: Machine) -> tuple[Task, ...]:
         Task(
             name="migrate",
             command=(_script(machine, "paybond-gateway"), "migrate"),
-            environment=_gateway(machine) | {"PAYBOND_POSTGRES_DSN": machine.dsns[Role.OWNER]},
+            environment={"PAYBOND_POSTGRES_OWNER_DSN": machine.dsns[Role.OWNER]},
         ),
         Task(
             name="topics",
@@ -204,6 +211,7 @@ def add_agent_key(machine: Machine, tenant: TenantAccess) -> Task:
             tenant.agent_key_id,
             "--public-key",
             tenant.agent_public_key.hex(),
+            *(part for purpose in AGENT_PURPOSES for part in ("--purpose", purpose)),
         ),
         environment=_gateway(machine),
     )

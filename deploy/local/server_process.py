@@ -27,6 +27,8 @@ _PORT_FIRST = 20_000
 _PORT_LAST = 32_000
 _PORT_TRIES_MAX = 200
 
+PID_FILE = "server.pid"
+
 _READY_POLL_SECONDS = 0.05
 _CONNECT_SECONDS_MAX = 0.5
 _LOG_TAIL_LINES = 30
@@ -79,7 +81,7 @@ class ServerProcess:
     def __init__(self, *, name: str, data_directory: Path, log_file: Path | None = None) -> None:
         self.name = name
         self.log_file = log_file or data_directory / "server.log"
-        self._pid_file = data_directory / "server.pid"
+        self._pid_file = data_directory / PID_FILE
         self._process: subprocess.Popen[bytes] | None = None
         self._stop_seconds_max = 0.0
         self._stop_signal = signal.SIGTERM
@@ -92,10 +94,26 @@ class ServerProcess:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None and self.is_running else None
 
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended by itself, as subprocess says it (a signal is negative); None while it runs or was stopped."""
+        return self._process.poll() if self._process is not None else None
+
     def start(self, launch: Launch) -> None:
         """Start and wait until ready; running already: nothing. Raises LocalServerError."""
         if self.is_running:
             return
+        self.begin(launch)
+        try:
+            self._wait_until_ready(launch)
+        except BaseException:
+            # Also on Ctrl-C: nobody else would know of this process.
+            self.kill()
+            raise
+
+    def begin(self, launch: Launch) -> None:
+        """Start and do not wait: for whoever watches several. Raises LocalServerError."""
+        assert not self.is_running
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
         self.stop_left_over(launch)
         if accepts_connections(launch.port):
@@ -107,12 +125,6 @@ class ServerProcess:
         self._pid_file.write_text(
             json.dumps({"pid": self._process.pid, "started_at": _started_at(self._process.pid)})
         )
-        try:
-            self._wait_until_ready(launch)
-        except BaseException:
-            # Also on Ctrl-C: nobody else would know of this process.
-            self.kill()
-            raise
 
     def stop(self) -> None:
         """End it in order; one that does not end in time is killed. Not running: nothing."""
@@ -138,15 +150,9 @@ class ServerProcess:
 
     def stop_left_over(self, launch: Launch) -> None:
         """Stop the server that an earlier, killed launcher left running on the same data."""
-        try:
-            record = json.loads(self._pid_file.read_text())
-            process = psutil.Process(int(record["pid"]))
-        except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
-            return
-        # A pid is used again; a pid together with the time its process began is not.
-        if abs(process.create_time() - float(record["started_at"])) < 1:
-            stop_foreign(process, with_signal=launch.stop_signal, seconds=launch.stop_seconds_max)
-        self._pid_file.unlink(missing_ok=True)
+        stop_recorded(
+            self._pid_file, with_signal=launch.stop_signal, seconds=launch.stop_seconds_max
+        )
 
     def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -222,6 +228,19 @@ def log_tail(log_file: Path) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+
+def stop_recorded(pid_file: Path, *, with_signal: signal.Signals, seconds: float) -> None:
+    """Stop the process that a pid file speaks of, if it still is that one; the file is gone then."""
+    try:
+        record = json.loads(pid_file.read_text())
+        process = psutil.Process(int(record["pid"]))
+    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        return
+    # A pid is used again; a pid together with the time its process began is not.
+    if abs(process.create_time() - float(record["started_at"])) < 1:
+        stop_foreign(process, with_signal=with_signal, seconds=seconds)
+    pid_file.unlink(missing_ok=True)
 
 
 def stop_foreign(process: psutil.Process, *, with_signal: signal.Signals, seconds: float) -> None:

@@ -102,7 +102,7 @@ def test_only_migrations_connect_as_the_owner(machine: Machine) -> None:
 
     migrate = next(task for task in preparations(machine) if task.name == "migrate")
 
-    assert migrate.environment["PAYBOND_POSTGRES_DSN"] == owner
+    assert migrate.environment == {"PAYBOND_POSTGRES_OWNER_DSN": owner}
     assert owner not in [entry.environment["PAYBOND_POSTGRES_DSN"] for entry in programs(machine)]
 
 
