@@ -110,6 +110,7 @@ class KafkaOutcomeReader:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "latest",
                 "fetch.wait.max.ms": 5,
+                "enable.partition.eof": False,
             }
         )
         self._is_closing = threading.Event()
