@@ -1,0 +1,131 @@
+"""Operations over HTTP: pending, done, refused; a forged id, another tenant's and an old one."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from gateway.commands.operation_id import Operation, operation_id_of
+from schemas.ids import CommandId, TenantId, uuid8_of
+from schemas.messages.commands import FundIntent
+from schemas.messages.outcomes import Outcome, OutcomeStatus
+from tests.integration.gateway.gateways import OPERATION_KEY, RunningGateway, code_of, run
+from tests.integration.gateway.tables import history_of, migrated, store
+from tests.support.builders import T0
+from tests.support.databases import FreshDatabase
+from tests.support.domain_world import World, evidenced, settling
+
+pytestmark = pytest.mark.integration
+
+_STARTED = T0 + timedelta(minutes=1)
+
+
+def _world() -> World:
+    world = settling()
+    refused = world.do(FundIntent())
+    assert refused.status in {OutcomeStatus.REFUSED, OutcomeStatus.DONE}
+    return world
+
+
+@pytest.fixture(scope="module")
+def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
+    database = migrated(module_postgres)
+    store(database, history_of(_world(), "acme"))
+    store(database, history_of(evidenced(), "acme-corp"))
+    yield database
+
+
+def _path(
+    command_id: str,
+    *,
+    tenant_id: str = "acme",
+    started_at: datetime = _STARTED,
+    key: bytes = OPERATION_KEY,
+) -> str:
+    operation = Operation(command_id=CommandId(command_id), started_at=started_at)
+    return f"/v1/operations/{operation_id_of(key, TenantId(tenant_id), operation)}"
+
+
+def _outcome(kind: str, status: OutcomeStatus) -> Outcome:
+    return next(
+        outcome
+        for outcome in _world().outcomes.values()
+        if outcome.command_kind == kind and outcome.status is status
+    )
+
+
+def test_a_done_operation_shows_its_result(filled: FreshDatabase) -> None:
+    outcome = _outcome("SubmitEvidence", OutcomeStatus.DONE)
+
+    async def scenario(gateway: RunningGateway) -> None:
+        path = _path(outcome.command_id)
+
+        answer = await gateway.get(path, await gateway.bearer("acme"))
+
+        assert answer.status_code == 200
+        assert answer.json()["operation_id"] == path.rsplit("/", 1)[1]
+        assert answer.json()["status"] == "done"
+        assert answer.json()["result"]["tenant"] == "acme"
+        assert answer.json()["result"]["intent_id"] == outcome.intent_id
+        assert answer.json()["result"]["predicate_passed"] is True
+
+    run(filled, scenario)
+
+
+def test_an_operation_that_a_rail_works_on_is_pending(filled: FreshDatabase) -> None:
+    outcome = _outcome("ConfirmSettlement", OutcomeStatus.ACCEPTED)
+
+    async def scenario(gateway: RunningGateway) -> None:
+        answer = await gateway.get(_path(outcome.command_id), await gateway.bearer("acme"))
+
+        assert answer.json()["status"] == "pending"
+        assert answer.json()["result"]["state"] == "evidence_submitted"
+
+    run(filled, scenario)
+
+
+def test_an_authentic_id_without_an_outcome_is_pending(filled: FreshDatabase) -> None:
+    async def scenario(gateway: RunningGateway) -> None:
+        answer = await gateway.get(_path(uuid8_of("unknown")), await gateway.bearer("acme"))
+
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "pending"
+        assert "result" not in answer.json()
+
+    run(filled, scenario)
+
+
+def test_an_id_that_was_never_given_to_this_tenant_is_not_found(filled: FreshDatabase) -> None:
+    command_id = next(iter(evidenced().outcomes))
+
+    async def scenario(gateway: RunningGateway) -> None:
+        headers = await gateway.bearer("acme")
+        paths = [
+            _path(command_id, tenant_id="acme-corp"),
+            _path(command_id, key=b"\x00" * 32),
+            _path(command_id)[:-1],
+            "/v1/operations/op_",
+            "/v1/operations/" + "A" * 600,
+        ]
+
+        for path in paths:
+            assert code_of(await gateway.get(path, headers)) == (404, "not_found")
+
+    run(filled, scenario)
+
+
+def test_an_operation_is_kept_for_seven_days(filled: FreshDatabase) -> None:
+    outcome = _outcome("SubmitEvidence", OutcomeStatus.DONE)
+
+    async def scenario(gateway: RunningGateway) -> None:
+        headers, path = await gateway.bearer("acme"), _path(outcome.command_id)
+
+        gateway.clock.instant = _STARTED + timedelta(days=7)
+        kept = await gateway.get(path, headers)
+        gateway.clock.instant += timedelta(seconds=1)
+        gone = await gateway.get(path, headers)
+
+        assert kept.status_code == 200
+        assert code_of(gone) == (410, "operation_expired")
+
+    run(filled, scenario)
