@@ -160,11 +160,38 @@ def test_a_malformed_request_is_answered_alike_to_every_proof() -> None:
 def test_an_outcome_is_forgotten_after_its_window_warm_as_cold() -> None:
     async def scenario() -> None:
         world = HarborWorld()
-        await world.decide(PROVISION, CREATE)
+        warm = await world.decide(PROVISION, CREATE)
+        cold = world.process("cold")
+        warm = world.process("warm", slot=1, after=warm)
         world.clock.advance(timedelta(hours=25))
-        await world.decide(with_nonce(CREATE, "n-later"))
+        for number, process in enumerate((warm, cold)):
+            await process.loop.start()
+            world.send(with_nonce(CREATE, f"n-later-{number}"))
+            await world.settle(process)
+            await process.loop.stop()
 
-        assert code_of(world.outcomes(CREATE)[-1]) == "intent_exists"
+        codes = [code_of(outcome) for outcome in world.outcomes(CREATE)]
+        assert codes == [None, "intent_exists", "intent_exists"]
+
+    run(scenario)
+
+
+def test_the_window_is_judged_by_the_log_in_a_process_that_never_restarted() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        process = world.process()
+        await process.loop.start()
+        world.send(PROVISION, CREATE)
+        await world.settle(process)
+        world.clock.advance(timedelta(hours=23))
+        world.send(with_nonce(CREATE, "n-within"))
+        await world.settle(process)
+        world.clock.advance(timedelta(hours=2))
+        world.send(with_nonce(CREATE, "n-after"))
+        await world.settle(process)
+
+        codes = [code_of(outcome) for outcome in world.outcomes(CREATE)]
+        assert codes == [None, None, "intent_exists"]
 
     run(scenario)
 
@@ -229,9 +256,12 @@ def test_a_tenant_in_doubt_is_answered_retry_and_spends_nothing() -> None:
         process.assigner.in_doubt.clear()
         world.send(a_command(ReleaseQuarantine(reason="looked at"), number=7), FUND)
         await world.settle(process)
-        stopped, decided = world.outcomes(FUND)
+        world.send(with_nonce(FUND, "n-poll"))
+        await world.settle(process)
+        stopped, decided, again = world.outcomes(FUND)
 
         assert code_of(stopped) == "tenant_quarantined"
+        assert again == decided
         assert stopped.status is OutcomeStatus.RETRY
         assert decided.status is OutcomeStatus.ACCEPTED
         assert len(world.checkpoints()) == before + 1
@@ -257,6 +287,19 @@ def test_an_undecodable_command_is_a_dead_letter_and_still_answered() -> None:
         assert (letter.tenant_id, letter.command_id) == (TENANT, CREATE.command_id)
         assert letter.value == b"\x00\x00\x01\x86\xa0garbage"
         assert code_of(world.outcomes(FUND)[0]) == "intent_not_found"
+
+    run(scenario)
+
+
+def test_garbage_that_names_a_tenant_of_another_partition_is_answered_to_nobody() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        elsewhere = (partition_of(TENANT, PARTITIONS) + 1) % PARTITIONS
+        world.send_value(CREATE, b"garbage", partition=elsewhere)
+        await world.decide()
+
+        assert world.outcomes(CREATE) == []
+        assert world.dead_letters()[0].tenant_id is None
 
     run(scenario)
 
@@ -393,7 +436,7 @@ def test_commands_of_one_batch_see_each_other() -> None:
         assert poll.operation_command_id == FUND.command_id
         assert world.events().count("intent_created") == 2
         (confirm,) = world.outcomes(a_command(ConfirmSettlement(), number=6))
-        assert code_of(confirm) == "settlement_in_progress"
+        assert confirm.status is OutcomeStatus.REFUSED
         world.assert_whole()
 
     run(scenario)

@@ -7,12 +7,13 @@ import pytest
 from harbor.engine.ports import AbortableError, FencedError, RetriableError
 from harbor.engine.suspects import Mark
 from schemas.errors import BrokerUnavailableError, OwnershipLostError, StateMismatchError
+from schemas.ids import TenantId
 from schemas.messages.commands import FundIntent
 from schemas.messages.outcomes import OutcomeStatus
 from schemas.partitioner import partition_of
-from schemas.topics import COMMANDS, GROUP_HARBOR, TIPS
+from schemas.topics import COMMANDS, GROUP_HARBOR, TIPS, ledger_topic
 from tests.support.builders import TENANT, a_command, an_intent_id, create_intent, provision_tenant
-from tests.support.harbor_world import PARTITIONS, Crash, HarborProcess, HarborWorld, run
+from tests.support.harbor_world import PARTITIONS, Crash, HarborProcess, HarborWorld, of_tenant, run
 
 PROVISION = a_command(provision_tenant(), number=1)
 CREATE = a_command(create_intent(), number=2)
@@ -99,21 +100,26 @@ def test_an_abort_steps_back_loses_nothing_and_decides_nothing_twice() -> None:
     run(scenario)
 
 
-def test_an_abort_of_one_share_steps_back_behind_all_that_follow() -> None:
+def test_an_abort_of_one_share_steps_back_in_every_partition_that_follows() -> None:
     async def scenario() -> None:
         world = HarborWorld()
+        tenants = [TenantId(f"tenant-{number}") for number in range(8)]
+        mark = Mark(first=0, end=3, count=2).encoded()
         process = world.process()
-        await process.store.write(
-            {PARTITION: {("attempts", b"deciding"): Mark(first=0, end=3, count=2).encoded()}}
-        )
+        for partition in range(PARTITIONS):
+            await process.store.write({partition: {("attempts", b"deciding"): mark}})
         await running(world, process)
         process.faults.plan("transactions.commit before", AbortableError("once"))
-        world.send(PROVISION, CREATE, FUND)
+        for tenant_id in tenants:
+            world.kafka.create_ledger_topic(ledger_topic(tenant_id))
+            world.send(of_tenant(PROVISION, tenant_id))
         await world.settle(process)
 
+        assert len({partition_of(tenant_id, PARTITIONS) for tenant_id in tenants}) > 1
         assert len(process.witness.aborts) == 1
-        assert len(process.witness.results) == 3
-        assert_decided_once(world)
+        for tenant_id in tenants:
+            assert world.events(tenant_id) == ["tenant_provisioned"]
+            world.assert_whole(tenant_id)
 
     run(scenario)
 

@@ -165,9 +165,10 @@ def test_a_release_re_checks_and_then_the_tenant_goes_on(
         world.send(PROVISION, CREATE, POISON)
         defect(DefectError())
         second = await stopped_twice(world, DefectError)
-        defect(None)
         third = await started(world, after=second)
         await world.settle(third)
+        defect(None)
+        assert tenant_row(world).quarantine is not None
         third.assigner.in_doubt[TENANT] = "the tip is ahead"
         world.send(RELEASE)
         await world.settle(third)
