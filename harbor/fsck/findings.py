@@ -1,0 +1,44 @@
+"""What `fsck` can find wrong: closed kinds, each with the seq it belongs to. Values only; nothing is repaired."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FindingKind(StrEnum):
+    """On the ledger topic first; then what claims to follow from it.
+
+    `damaged`: the bytes are not the entry that the chain, the tip or a signature speaks of.
+    `not_implied`: a state, pin or row that no entry led to. `stale`: one that a later entry should have changed.
+    """
+
+    TOMBSTONE = "tombstone"
+    MISSING = "missing"
+    DOUBLED = "doubled"
+    SWAPPED = "swapped"
+    INSERTED = "inserted"
+    DAMAGED = "damaged"
+    WRONG_TENANT = "wrong_tenant"
+    SCHEMA_UNKNOWN = "schema_unknown"
+    IMPOSSIBLE = "impossible"
+    TIP_DOES_NOT_EXTEND = "tip_does_not_extend"
+    CHECKPOINT_UNTRUSTED = "checkpoint_untrusted"
+    CHECKPOINT_MISMATCH = "checkpoint_mismatch"
+    EQUIVOCATION = "equivocation"
+    NOT_IMPLIED = "not_implied"
+    STALE = "stale"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`seq` = the first entry that is bad, or that `where` contradicts. `where` = a topic or a table."""
+
+    seq: int
+    kind: FindingKind
+    where: str
+    detail: str
+
+
+def first_of(findings: list[Finding]) -> Finding | None:
+    """The one with the lowest seq; of several the one found first."""
+    return min(findings, key=lambda finding: finding.seq, default=None)
