@@ -6,6 +6,7 @@ is the group's own setting then (`consumer.session.timeout.ms`, set by `paybond-
 
 from typing import Any
 
+from schemas.topics import RECORD_BYTES_MAX
 from streams.runtime.shared_settings import GroupProtocol, SharedSettings
 
 # Every tenant has a topic of one partition: the default assignor (range) would give them all to one member.
@@ -72,6 +73,8 @@ def producer_settings(settings: SharedSettings, *, client_id: str) -> dict[str, 
         "enable.idempotence": True,
         "linger.ms": LINGER_MILLISECONDS,
         "compression.type": "lz4",
+        # librdkafka refuses records over 1 MB unless told what the topics take.
+        "message.max.bytes": RECORD_BYTES_MAX,
     }
 
 

@@ -1,8 +1,8 @@
 """confluent-kafka behind `RecordSource`: one consumer on one thread, positioned by Postgres and not by the broker.
 
 A rebalance happens inside `read`, between two batches: 1. assigned: ask for the group's offsets; 2. the owner claims
-the checkpoints and says where to begin; 3. assign there, what has no answer paused. Revoked: commit what is stored, tell
-the owner, give back. On a stop the batch in flight has been stored before this is called.
+the checkpoints and says where to begin; 3. assign there, what has no answer paused. Revoked: commit what is stored,
+tell the owner, give back. On a stop the batch in flight has been stored before this is called.
 """
 
 import asyncio

@@ -72,14 +72,18 @@ class MemoryCheckpoints:
 
 @dataclass(slots=True, kw_only=True)
 class _Row:
+    """`release` null = open; else by whom, why and when."""
+
     row: QuarantinedPartition
-    is_open: bool = True
+    release: tuple[str, str, datetime] | None = None
 
 
 @dataclass(slots=True)
 class MemoryQuarantine:
     _rows: list[_Row] = field(default_factory=list)
-    _skipped: set[tuple[TopicPartition, int]] = field(default_factory=set)
+    _skipped: dict[tuple[TopicPartition, int], tuple[str, str, datetime]] = field(
+        default_factory=dict
+    )
 
     async def put(
         self, *, projection: str, at: TopicPartition, found: Break, now: datetime
@@ -92,21 +96,21 @@ class MemoryQuarantine:
         self._rows.append(_Row(row=row))
 
     async def open_rows(self) -> Sequence[QuarantinedPartition]:
-        return [held.row for held in self._rows if held.is_open]
+        return [held.row for held in self._rows if held.release is None]
 
     async def release(
         self, *, quarantine_id: int, released_by: str, reason: str, now: datetime
     ) -> bool:
         for held in self._rows:
-            if held.row.quarantine_id == quarantine_id and held.is_open:
-                held.is_open = False
+            if held.row.quarantine_id == quarantine_id and held.release is None:
+                held.release = (released_by, reason, now)
                 return True
         return False
 
     async def skip(
         self, *, at: TopicPartition, offset: int, approved_by: str, reason: str, now: datetime
     ) -> None:
-        self._skipped.add((at, offset))
+        self._skipped.setdefault((at, offset), (approved_by, reason, now))
 
     async def skipped(
         self, partitions: Collection[TopicPartition]
@@ -115,7 +119,7 @@ class MemoryQuarantine:
 
     def is_open(self, projection: str, at: TopicPartition) -> bool:
         return any(
-            held.is_open and (held.row.projection, held.row.at) == (projection, at)
+            held.release is None and (held.row.projection, held.row.at) == (projection, at)
             for held in self._rows
         )
 
