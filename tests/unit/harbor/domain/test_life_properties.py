@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.due import Due, DueKind, next_due
 from schemas.ids import command_id_of
 from schemas.instants import format_instant
+from schemas.intent_fold import IntentState, evolve
 from schemas.messages.commands import (
     ConfirmSettlement,
     ExpireIntent,
@@ -260,3 +261,13 @@ def assert_settled(world: World, rail: RailModel) -> None:
     assert rail.captured_minor == state.released_minor + state.custody_minor
     assert world.settlements == world.accepted, "each accepted command is settled exactly once"
     assert not [o for o in world.outcomes.values() if o.status is OutcomeStatus.ACCEPTED]
+    assert refolded(world) == state
+
+
+def refolded(world: World) -> IntentState | None:
+    """Live path and replay run the same fold."""
+    state = None
+    for entry in world.entries:
+        if entry.intent_id is not None:
+            state = evolve(state, entry)
+    return state
