@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
-from harbor.fsck.findings import Finding, FindingKind
+from harbor.fsck.findings import Finding, FindingKind, FindingList
 from harbor.fsck.implied import Fact, ImpliedFacts
 from harbor.fsck.reread import LedgerReading, Step
 from schemas.errors import IntegrityError, StateMismatchError
@@ -81,7 +81,7 @@ class StateComparison:
             key = party_key(self._tenant_id, pin.did)
             self._facts.imply(key, seq=seq, token=partial(encode, pin))
 
-    def finish(self, reading: LedgerReading) -> list[Finding]:
+    def finish(self, reading: LedgerReading) -> FindingList:
         self._facts.finish(size=reading.size, is_whole=reading.first_bad is None)
         return self._facts.findings
 

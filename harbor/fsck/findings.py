@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Of one topic or table of one tenant: a table that is gone as a whole must not fill the memory.
+FINDINGS_MAX = 1000
+
 
 class FindingKind(StrEnum):
     """On the ledger topic first; then what claims to follow from it.
@@ -39,6 +42,19 @@ class Finding:
     detail: str
 
 
-def first_of(findings: list[Finding]) -> Finding | None:
-    """The one with the lowest seq; of several the one found first."""
-    return min(findings, key=lambda finding: finding.seq, default=None)
+class FindingList:
+    """In the order of the ledger, so that what does not fit any more is what matters least."""
+
+    def __init__(self) -> None:
+        self._kept: list[Finding] = []
+        self.omitted = 0
+
+    def add(self, finding: Finding) -> None:
+        if len(self._kept) < FINDINGS_MAX:
+            self._kept.append(finding)
+        else:
+            self.omitted += 1
+
+    @property
+    def kept(self) -> tuple[Finding, ...]:
+        return tuple(self._kept)

@@ -7,7 +7,7 @@ each fact at its own seq, and none may lie behind an entry that its reader must 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harbor.fsck.findings import Finding, FindingKind
+from harbor.fsck.findings import Finding, FindingKind, FindingList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class ImpliedFacts:
         # Keys that an entry implied, or of which a finding was told already: one finding per fact is enough.
         self._settled: set[bytes] = set()
         self._told: set[bytes] = set()
-        self.findings: list[Finding] = []
+        self.findings = FindingList()
 
     def imply(self, key: bytes, *, seq: int, token: Callable[[], bytes]) -> None:
         """Entry `seq` leads to this fact; `token` is asked only where the stored one claims to be of this seq."""
@@ -59,7 +59,8 @@ class ImpliedFacts:
 
     def finish(self, *, size: int, is_whole: bool) -> None:
         """After the last good entry. Behind a break nobody knows what would have been implied."""
-        for key in sorted(self._stored.keys() - self._settled - self._told):
+        left = self._stored.keys() - self._settled - self._told
+        for key in sorted(left, key=lambda key: (self._stored[key].seq, key)):
             fact = self._stored[key]
             if is_whole or fact.seq <= size:
                 detail = fact.problem or f"it claims to follow from seq {fact.seq}"
@@ -68,6 +69,6 @@ class ImpliedFacts:
     def _tell(self, key: bytes, seq: int, kind: FindingKind, detail: str) -> None:
         self._told.add(key)
         name = key.decode("utf-8", "backslashreplace")
-        self.findings.append(
+        self.findings.add(
             Finding(seq=seq, kind=kind, where=self._where, detail=f"{name}: {detail}")
         )
