@@ -226,11 +226,8 @@ def _wait_until_ready(process: "subprocess.Popen[bytes] | None", *, log_file: Pa
         if process is not None:
             said = _repeat(log_file, said)
             if process.poll() is not None:
-                raise LocalServerError(
-                    server="paybond-local up",
-                    reason=f"ended with status {process.returncode}",
-                    log_file=log_file,
-                )
+                _repeat(log_file, said)
+                raise typer.Exit(process.returncode or 1)
         elif state is None:
             raise LocalServerError(
                 server="paybond-local up", reason="stopped meanwhile", log_file=log_file
