@@ -100,7 +100,11 @@ class KafkaOutstanding:
     def _read_to_end(self, consumer: Consumer, partition: int) -> None:
         states = self._effects[partition]
         while True:
-            for message in consumer.consume(_RECORDS_MAX, _METADATA_SECONDS):
+            first = consumer.poll(_METADATA_SECONDS)
+            if first is None:
+                raise BrokerUnavailableError(f"{INTENTS}: nothing for {_METADATA_SECONDS} s")
+            # `consume(n, t)` waits the whole t unless n are there.
+            for message in [first, *consumer.consume(_RECORDS_MAX, 0)]:
                 error = message.error()
                 if error is None:
                     self._take(states, message.key(), message.value())
