@@ -131,10 +131,11 @@ class KafkaRowHistory:
         unfinished = set(range(self._partitions))
         newest: dict[bytes, GatewayRow] = {}
         while unfinished:
-            messages = consumer.consume(_RECORDS_MAX, _SILENCE_SECONDS)
-            if not messages:
+            # consume() alone would wait for a full batch.
+            first = consumer.poll(_SILENCE_SECONDS)
+            if first is None:
                 raise BrokerUnavailableError(f"{GATEWAY_ROWS} fell silent before its end")
-            for message in messages:
+            for message in (first, *consumer.consume(_RECORDS_MAX, 0)):
                 error = message.error()
                 if error is None:
                     row = _row_of(message.key(), message.value())

@@ -54,7 +54,10 @@ class History:
 def history_of(world: World, tenant_id: str) -> History:
     """The world's ledger as this tenant's, chained."""
     tenant = TenantId(tenant_id)
-    bodies = [*world.intent_bodies.values(), *world.evidence_bodies.values()]
+    bodies: list[IntentBody | EvidenceBody] = [
+        *world.intent_bodies.values(),
+        *world.evidence_bodies.values(),
+    ]
     return History(
         tenant_id=tenant,
         entries=chained(tenant, world.entries),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -41,7 +40,7 @@ def _many() -> World:
 
 
 @pytest.fixture(scope="module")
-def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
+def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     database = migrated(module_postgres)
     worlds = {
         "acme": evidenced(),
@@ -53,7 +52,7 @@ def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
     }
     for tenant_id, world in worlds.items():
         store(database, history_of(world, tenant_id))
-    yield database
+    return database
 
 
 def _only_intent(world: World) -> str:

@@ -1,10 +1,11 @@
 """Ledger and proofs over HTTP: what is served verifies without us, and nothing else is served."""
 
 import base64
-from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.canonical import ed25519
 from schemas.ledger.checkpoint import Checkpoint, open_checkpoint, origin_of, verifier_key_of
@@ -37,12 +38,12 @@ LEAVES = LONG.leaf_hashes
 
 
 @pytest.fixture(scope="module")
-def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
+def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     """`acme` has 600 entries: two full tiles, a partial one, a tip ahead of the newest checkpoint."""
     database = migrated(module_postgres)
     store(database, LONG, checkpoints=CHECKPOINTS)
     store(database, history_of(evidenced(), "acme-corp"), checkpoints=[2])
-    yield database
+    return database
 
 
 def _opened(note: str, tenant_id: str = "acme") -> Checkpoint:
@@ -98,7 +99,8 @@ def test_a_tenant_without_entries_has_an_empty_ledger(filled: FreshDatabase) -> 
 def test_entries_are_served_byte_for_byte_in_pages(filled: FreshDatabase) -> None:
     async def scenario(gateway: RunningGateway) -> None:
         headers = await gateway.bearer("acme")
-        values, after_seq = [], 0
+        values: list[bytes] = []
+        after_seq: int | None = 0
         while after_seq is not None:
             answer = await gateway.get(f"{LEDGER}/events", headers, after_seq=after_seq, limit=256)
             assert answer.json()["tenant_id"] == "acme"
@@ -333,18 +335,16 @@ def test_the_continuity_check_says_how_far_it_came(filled: FreshDatabase) -> Non
     run(filled, scenario)
 
 
-_CORRUPTIONS = {
+_SAME_AS_THE_ONE_BEFORE = """
+    UPDATE views.ledger_entries AS entry SET value = other.value, leaf_hash = other.leaf_hash
+    FROM views.ledger_entries AS other
+    WHERE entry.seq = 4 AND other.seq = 3
+"""
+_UNSIGNED = "UPDATE views.checkpoints SET note = replace(note, 'test', 'tost') WHERE size = 5"
+_CORRUPTIONS: dict[str, tuple[LiteralString, int]] = {
     "an entry is gone": ("DELETE FROM views.ledger_entries WHERE seq = 4", 4),
-    "an entry is another's": (
-        "UPDATE views.ledger_entries SET value = (SELECT value FROM views.ledger_entries"
-        " WHERE seq = 3), leaf_hash = (SELECT leaf_hash FROM views.ledger_entries WHERE seq = 3)"
-        " WHERE seq = 4",
-        4,
-    ),
-    "a checkpoint is not signed": (
-        "UPDATE views.checkpoints SET note = replace(note, 'test', 'tost') WHERE size = 5",
-        5,
-    ),
+    "an entry is another's": (_SAME_AS_THE_ONE_BEFORE, 4),
+    "a checkpoint is not signed": (_UNSIGNED, 5),
 }
 
 
@@ -375,7 +375,7 @@ def test_the_continuity_check_names_the_first_bad_entry(postgres: FreshDatabase,
     ],
 )
 def test_a_proof_that_does_not_hold_is_never_served(
-    postgres: FreshDatabase, statement: str
+    postgres: FreshDatabase, statement: LiteralString
 ) -> None:
     store(migrated(postgres), long_history(funded(), "acme", 300), checkpoints=[300])
     _execute(postgres, statement)
@@ -383,13 +383,15 @@ def test_a_proof_that_does_not_hold_is_never_served(
     async def scenario(gateway: RunningGateway) -> None:
         headers = await gateway.bearer("acme")
 
-        answer = await gateway.get(f"{LEDGER}/proof/inclusion", headers, seq=7)
+        with capture_logs() as logs:
+            answer = await gateway.get(f"{LEDGER}/proof/inclusion", headers, seq=7)
 
         assert code_of(answer) == (500, "internal_error")
+        assert [log["event"] for log in logs] == ["request_failed"]
 
     run(postgres, scenario)
 
 
-def _execute(database: FreshDatabase, statement: str) -> None:
+def _execute(database: FreshDatabase, statement: LiteralString) -> None:
     with psycopg.connect(database.superuser_dsn) as connection:
-        assert connection.execute(statement).rowcount > 0  # type: ignore[call-overload]
+        assert connection.execute(statement).rowcount > 0

@@ -1,6 +1,5 @@
 """Operations over HTTP: pending, done, refused; a forged id, another tenant's and an old one."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -28,11 +27,11 @@ def _world() -> World:
 
 
 @pytest.fixture(scope="module")
-def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
+def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     database = migrated(module_postgres)
     store(database, history_of(_world(), "acme"))
     store(database, history_of(evidenced(), "acme-corp"))
-    yield database
+    return database
 
 
 def _path(

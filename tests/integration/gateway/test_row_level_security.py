@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -38,7 +37,7 @@ _TENANT_CLAUSE = re.compile(r"(\w+\.)?tenant_id = %\(tenant_id\)s")
 
 
 @pytest.fixture(scope="module")
-def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
+def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     """Two tenants whose names begin alike, with rows in every table of the views."""
     database = migrated(module_postgres)
     for tenant_id in ("acme", "acme-corp"):
@@ -56,7 +55,7 @@ def filled(module_postgres: FreshDatabase) -> Iterator[FreshDatabase]:
                 await gateway.issue(tenant_id)
 
     run(database, keys, acknowledgement_seconds=0.05)
-    yield database
+    return database
 
 
 def _add_a_tile(database: FreshDatabase) -> None:
@@ -151,10 +150,10 @@ def test_a_query_that_forgets_its_tenant_still_shows_no_other_ones_rows(
 
     with psycopg.connect(filled.login_dsn(ROLE)) as connection:
         connection.execute("SELECT set_config('paybond.tenant', 'acme', true)")
-        with_clause = connection.execute(text, values).fetchall()  # type: ignore[call-overload]
-        without_clause = connection.execute(forgetful, values).fetchall()  # type: ignore[call-overload]
+        with_clause = connection.execute(text, values).fetchall()
+        without_clause = connection.execute(forgetful, values).fetchall()
         connection.execute("SELECT set_config('paybond.tenant', 'nobody', true)")
-        of_nobody = connection.execute(forgetful, values).fetchall()  # type: ignore[call-overload]
+        of_nobody = connection.execute(forgetful, values).fetchall()
 
     assert sorted(map(repr, without_clause)) == sorted(map(repr, with_clause))
     assert of_nobody == []
