@@ -44,7 +44,12 @@ class KafkaRowLog:
     """A new producer at each `open`: one that was fenced can never publish again."""
 
     def __init__(self, config: Mapping[str, Any], *, partitions: int) -> None:
-        self._config = {**config, "transactional.id": TRANSACTIONAL_ID}
+        self._config = {
+            **config,
+            "transactional.id": TRANSACTIONAL_ID,
+            # A relay that died in the middle holds up readers of committed rows for so long.
+            "transaction.timeout.ms": int(_TRANSACTION_SECONDS * 1000),
+        }
         self._partitions = partitions
         self._producer: Producer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gateway-rows")
