@@ -1,9 +1,9 @@
-"""Harbor's parts, built once: settings in, ports filled. The only place that names adapters."""
+"""The only place that builds Harbor's adapters: from settings to a loop that can run."""
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 from harbor.adapters.kafka_checkpoints import KafkaCheckpoints
 from harbor.adapters.kafka_commands import KafkaCommandConsumer
@@ -11,19 +11,31 @@ from harbor.adapters.kafka_reader import KafkaLogReader
 from harbor.adapters.kafka_sender import KafkaCommandSender
 from harbor.adapters.kafka_topics import KafkaTopics
 from harbor.adapters.kafka_transactions import KafkaTransactions
+from harbor.adapters.noted_store import NotedStore
 from harbor.adapters.rocksdb_store import RocksDbStore
 from harbor.adapters.signature_pool import ThreadSignaturePool
 from harbor.domain.decision import RailPolicy
 from harbor.engine.assignment import KafkaAssigner
 from harbor.engine.batch import BatchRules
 from harbor.engine.checkpoint_signing import CheckpointSigner, LedgerKey
+from harbor.engine.cluster_layout import (
+    DURABLE,
+    SINGLE_NODE,
+    Durability,
+    differences,
+    reasons_not_to_start,
+    wanted_layouts,
+)
 from harbor.engine.loop import HarborLoop, LoopParts
+from harbor.engine.ports import StateStore
 from harbor.engine.preparation import Preparation
-from harbor.metrics_observer import MetricsObserver
+from harbor.engine.provisioning import CommandDesk
+from harbor.observer import MetricsObserver
 from harbor.settings import HarborSettings
+from schemas.errors import ConfigurationError
 from schemas.messages.commands import Issuer
-from schemas.topics import COMMANDS, GROUP_HARBOR, INTENTS
-from streams.runtime.clock import SystemClock, SystemPause
+from schemas.topics import CHANGELOGS, COMMANDS, GROUP_HARBOR
+from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import (
     client_settings,
     consumer_settings,
@@ -32,110 +44,149 @@ from streams.runtime.kafka_clients import (
     transactional_settings,
 )
 from streams.runtime.metrics import Metrics
-from streams.runtime.shared_settings import Broker
+from streams.runtime.shared_settings import Broker, GroupProtocol
 
-PROGRAM = "paybond-harbor"
-_SIGNATURE_THREADS = 2
-
-
-class LoopClock(SystemClock):
-    """`harbor.engine.ports.Clock` on the machine's clock."""
-
-    def __init__(self) -> None:
-        self._pause = SystemPause()
-
-    async def sleep(self, duration: timedelta) -> None:
-        await self._pause.pause(duration.total_seconds())
+# The other partitions go on while one moves; Harbor's group has one topic, so this balances as well.
+_COOPERATIVE = {"partition.assignment.strategy": "cooperative-sticky"}
+_SIGNATURE_THREADS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
+    """What runs, and what a companion of the loop may stand on."""
+
+    settings: HarborSettings
     loop: HarborLoop
-    store: RocksDbStore
-    sender: KafkaCommandSender
+    store: StateStore
+    reader: KafkaLogReader
+    clock: SystemClock
     metrics: Metrics
 
 
-def topics_of(settings: HarborSettings) -> KafkaTopics:
-    return KafkaTopics(
-        client_settings(settings, client_id=PROGRAM),
-        partitions=settings.kafka_partitions,
-        is_single_node=settings.single_node,
+# A task beside the loop, in the same process, until cancelled; what it raises ends the process.
+Companion = Callable[[Parts], Awaitable[None]]
+
+
+def companions(settings: HarborSettings) -> tuple[Companion, ...]:  # noqa: ARG001
+    """Tasks that share the loop's process and its store: none yet."""
+    return ()
+
+
+def durability_of(settings: HarborSettings) -> Durability:
+    return SINGLE_NODE if settings.single_node else DURABLE
+
+
+async def check_cluster(settings: HarborSettings) -> None:
+    """Raises ConfigurationError that names each topic under which records would be lost or misplaced."""
+    wanted = wanted_layouts(
+        partitions=settings.kafka_partitions, durability=durability_of(settings)
     )
-
-
-def reader_of(settings: HarborSettings) -> KafkaLogReader:
-    return KafkaLogReader(
-        reader_settings(settings, client_id=f"{PROGRAM}-reader"),
-        client_settings(settings, client_id=f"{PROGRAM}-admin"),
-        is_embedded=settings.kafka_broker is Broker.EMBEDDED,
-    )
-
-
-def sender_of(settings: HarborSettings, issuer: Issuer) -> KafkaCommandSender:
-    return KafkaCommandSender(
-        producer_settings(settings, client_id=f"{PROGRAM}-{issuer.value}"),
-        issuer_key=settings.issuer_key(issuer),
-        partitions=settings.kafka_partitions,
-    )
+    topics = KafkaTopics(client_settings(settings, client_id="paybond-harbor-check"))
+    try:
+        found = await topics.layouts(layout.name for layout in wanted)
+    finally:
+        await topics.close()
+    reasons = reasons_not_to_start(differences(wanted, found))
+    if reasons:
+        advice = "" if settings.single_node else "; one machine without replication: --single-node"
+        raise ConfigurationError(
+            f"{'; '.join(reasons)} (paybond-harbor topics diff shows all{advice})"
+        )
 
 
 @asynccontextmanager
-async def parts(settings: HarborSettings) -> AsyncIterator[Parts]:
-    """Everything open; closed in reverse. Raises OutageError, ConfigurationError."""
+async def harbor_parts(settings: HarborSettings) -> AsyncIterator[Parts]:
+    """Everything `paybond-harbor run` stands on, closed in order at the end.
+
+    Raises BrokerUnavailableError, ConfigurationError.
+    """
+    clock, metrics = SystemClock(), Metrics()
+    signing_key = LedgerKey(deployment=settings.deployment, seed=settings.signing_seed)
+    issuer_keys = {issuer: (key,) for issuer, key in settings.issuer_keys.items()}
     async with AsyncExitStack() as stack:
-        clock, metrics = LoopClock(), Metrics()
-        reader = reader_of(settings)
+        reader = log_reader(settings, client_id=settings.transactional_id)
         stack.push_async_callback(reader.close)
-        store = RocksDbStore(
-            settings.data / f"slot-{settings.slot}",
-            identity=await _identity(reader),
-            now=clock.now(),
+        transactions = KafkaTransactions(
+            transactional_settings(
+                settings,
+                client_id=settings.transactional_id,
+                transactional_id=settings.transactional_id,
+            )
         )
+        database = RocksDbStore(
+            settings.data / str(settings.slot), identity=await _identity(reader)
+        )
+        store = NotedStore(database, take_committed=transactions.take_committed, clock=clock)
         stack.push_async_callback(store.close)
+        pool = ThreadSignaturePool(threads=min(os.cpu_count() or 1, _SIGNATURE_THREADS_MAX))
+        stack.callback(pool.close)
         checkpoints = KafkaCheckpoints(
-            producer_settings(settings, client_id=f"{PROGRAM}-checkpoints")
+            producer_settings(settings, client_id=f"{settings.transactional_id}-checkpoints")
         )
         stack.push_async_callback(checkpoints.close)
-        sender = sender_of(settings, Issuer.RECOVERY)
-        stack.callback(sender.close)
+        partitions = settings.kafka_partitions
+        assigner = KafkaAssigner(reader=reader, store=store, clock=clock, partitions=partitions)
         loop = HarborLoop(
             LoopParts(
-                consumer=KafkaCommandConsumer(
-                    consumer_settings(settings, client_id=PROGRAM, group=GROUP_HARBOR)
-                ),
-                transactions=KafkaTransactions(
-                    transactional_settings(
-                        settings, client_id=PROGRAM, transactional_id=settings.transactional_id
-                    )
-                ),
+                consumer=KafkaCommandConsumer(_member_settings(settings)),
+                transactions=transactions,
                 preparation=Preparation(
-                    store=store,
-                    reader=reader,
-                    pool=ThreadSignaturePool(threads=_SIGNATURE_THREADS),
-                    assigner=KafkaAssigner(
-                        reader=reader,
-                        store=store,
-                        clock=clock,
-                        partitions=settings.kafka_partitions,
-                    ),
-                    clock=clock,
+                    store=store, reader=reader, pool=pool, assigner=assigner, clock=clock
                 ),
-                signer=CheckpointSigner(
-                    checkpoints,
-                    key=LedgerKey(deployment=settings.deployment, seed=settings.signing_seed),
-                    partitions=settings.kafka_partitions,
-                ),
-                rules=BatchRules(partitions=settings.kafka_partitions, rails=RailPolicy()),
-                issuer_keys={issuer: (key,) for issuer, key in settings.issuer_keys.items()},
+                signer=CheckpointSigner(checkpoints, key=signing_key, partitions=partitions),
+                rules=BatchRules(partitions=partitions, rails=RailPolicy()),
+                issuer_keys=issuer_keys,
                 observer=MetricsObserver(metrics),
                 records_max=settings.batch_records_max,
             )
         )
-        yield Parts(loop=loop, store=store, sender=sender, metrics=metrics)
+        yield Parts(
+            settings=settings,
+            loop=loop,
+            store=store,
+            reader=reader,
+            clock=clock,
+            metrics=metrics,
+        )
+
+
+def log_reader(settings: HarborSettings, *, client_id: str) -> KafkaLogReader:
+    return KafkaLogReader(
+        reader_settings(settings, client_id=f"{client_id}-reader"),
+        client_settings(settings, client_id=f"{client_id}-reader"),
+        is_embedded=settings.kafka_broker is Broker.EMBEDDED,
+    )
+
+
+@asynccontextmanager
+async def command_desk(settings: HarborSettings) -> AsyncIterator[CommandDesk]:
+    """The command line's way to send a command and to hear its outcome. Raises ConfigurationError without a key."""
+    sender = KafkaCommandSender(
+        producer_settings(settings, client_id="paybond-harbor-cli"),
+        issuer_key=settings.issuer_key(Issuer.CLI),
+        partitions=settings.kafka_partitions,
+    )
+    reader = log_reader(settings, client_id="paybond-harbor-cli")
+    try:
+        yield CommandDesk(
+            reader=reader,
+            sender=sender,
+            clock=SystemClock(),
+            partitions=settings.kafka_partitions,
+        )
+    finally:
+        sender.close()
+        await reader.close()
+
+
+def _member_settings(settings: HarborSettings) -> dict[str, object]:
+    member = consumer_settings(settings, client_id=settings.transactional_id, group=GROUP_HARBOR)
+    if settings.kafka_group_protocol is GroupProtocol.CONSUMER:
+        return member
+    return member | _COOPERATIVE
 
 
 async def _identity(reader: KafkaLogReader) -> str:
-    """A store of another cluster, or of topics that were made anew, says nothing about this one."""
-    topics = [await reader.topic_id(topic) for topic in (COMMANDS, INTENTS)]
-    return "/".join([await reader.cluster_id(), *topics])
+    """Of the cluster and the topics a store belongs to: another one's state would be a lie."""
+    topics = [f"{topic}={await reader.topic_id(topic)}" for topic in (COMMANDS, *CHANGELOGS)]
+    return " ".join([await reader.cluster_id(), *topics])

@@ -7,7 +7,7 @@ so once (DESIGN §12).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent import futures
 from datetime import datetime
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from harbor.adapters.kafka_errors import error_of, is_passing, outage_of
 from harbor.adapters.kafka_transactions import HEADER_TRANSACTION
 from harbor.engine.ports import LogRecord
 from schemas.errors import BrokerUnavailableError, ConfigurationError
+from schemas.instants import to_micros
 from schemas.topics import COMMANDS, GROUP_HARBOR, POSITIONS, tenant_of_ledger_topic
 
 Result = TypeVar("Result")
@@ -131,20 +132,19 @@ class KafkaLogReader:
             IsolationLevel.READ_COMMITTED,
         )
 
-    async def offset_at(self, topic: str, partition: int, instant: datetime) -> int | None:
-        """The first offset whose record is not older; None = all are older."""
-        milliseconds = int(instant.timestamp() * 1000)
+    async def offset_at(self, topic: str, partition: int, instant: datetime) -> int:
+        milliseconds = to_micros(instant) // 1000
         found = await self._offset(
             topic,
             partition,
             OffsetSpec.for_timestamp(milliseconds),
             IsolationLevel.READ_UNCOMMITTED,
         )
-        return found if found >= 0 else None
+        return found if found >= 0 else await self.end_offset(topic, partition)
 
     async def read(
         self, topic: str, partition: int, *, start: int, end: int
-    ) -> AsyncIterator[LogRecord]:
+    ) -> AsyncGenerator[LogRecord, None]:
         if start >= end:
             return
         lane = await self._free.get()

@@ -1,213 +1,188 @@
-"""Making a cluster match `schemas.topics`: what is missing, what differs, and refusing to run where it matters.
+"""The cluster's topics, as they are and as they shall be, through Kafka's admin protocol."""
 
-No partition is ever added and no topic is ever deleted here.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent import futures
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+)
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from schemas.errors import BrokerUnavailableError, ConfigurationError
-from schemas.ids import TenantId
-from schemas.topics import (
-    LEDGER,
-    LEDGER_PREFIX,
-    PARTITIONS_DEFAULT,
-    TOPICS,
-    PartitionedBy,
-    TopicSpec,
-    ledger_topic,
-    spec_of,
-)
+from harbor.adapters.client_thread import ClientThread
+from harbor.adapters.kafka_errors import error_of, outage_of
+from harbor.engine.access import Grant, Resource, Right
+from harbor.engine.cluster_layout import Difference, DifferenceKind, TopicLayout
+from schemas.errors import ConfigurationError
 
-_CALL_SECONDS = 15.0
-REPLICATION = 3
-MIN_IN_SYNC_REPLICAS = 2
+Result = TypeVar("Result")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One thing in which the cluster is not as the table says. `is_fatal` = programs must not run like this."""
-
-    topic: str
-    what: str
-    is_fatal: bool
+_REQUEST_SECONDS = 15.0
+_VISIBLE_TRIES_MAX = 100
+_VISIBLE_PAUSE_SECONDS = 0.05
 
 
 class KafkaTopics:
-    """Admin calls; blocking, for command lines and the moment before a program starts."""
+    """`settings` are those of `streams.runtime.kafka_clients.client_settings`."""
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        *,
-        partitions: int = PARTITIONS_DEFAULT,
-        is_single_node: bool = False,
-    ) -> None:
-        self._admin = AdminClient(dict(config))
-        self._partitions = partitions
-        self._is_single_node = is_single_node
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._admin = AdminClient(dict(settings))
+        self._thread = ClientThread("topics")
 
-    def differences(self) -> list[Difference]:
-        """Every topic of the table and every ledger topic there is. Raises BrokerUnavailableError."""
-        present = self._present()
-        found = [
-            Difference(topic=spec.name, what="does not exist", is_fatal=True)
-            for spec in TOPICS
-            if spec.name not in present
-        ]
-        for name, partitions in present.items():
-            spec = spec_of(name)
-            if spec is not None:
-                found += self._partition_differences(name, spec, partitions)
-        found += self._config_differences([name for name in present if spec_of(name)])
-        return found
-
-    def check(self) -> None:
-        """Raises ConfigurationError naming what a program must not run on."""
-        fatal = [f"{one.topic} {one.what}" for one in self.differences() if one.is_fatal]
-        if fatal:
-            raise ConfigurationError("; ".join(fatal) + " (paybond-harbor topics apply)")
-
-    def create_missing(self) -> list[str]:
-        """Names of the topics made now."""
-        present = self._present()
-        missing = [spec for spec in TOPICS if spec.name not in present]
-        self._create([self._new_topic(spec.name, spec) for spec in missing])
-        return [spec.name for spec in missing]
-
-    def create_ledger(self, tenant_id: TenantId) -> bool:
-        """The tenant's ledger topic; False if it is there already."""
-        name = ledger_topic(tenant_id)
-        if name in self._present():
-            return False
-        self._create([self._new_topic(name, LEDGER)])
-        return True
-
-    def set_configs(self) -> list[str]:
-        """Settings that differ are set as the table says; returns `topic setting`."""
-        changed: dict[str, dict[str, str]] = {}
-        for one in self._raw_config_differences(
-            [name for name in self._present() if spec_of(name)]
-        ):
-            topic, setting, wanted = one
-            changed.setdefault(topic, {})[setting] = wanted
-        resources = [
-            ConfigResource(
-                ResourceType.TOPIC,
-                topic,
-                incremental_configs=[
-                    ConfigEntry(setting, wanted, incremental_operation=AlterConfigOpType.SET)
-                    for setting, wanted in settings.items()
-                ],
-            )
-            for topic, settings in changed.items()
-        ]
-        if resources:
-            self._results(self._admin.incremental_alter_configs(resources))
-        return [f"{topic} {setting}" for topic, all_ in changed.items() for setting in all_]
-
-    def _present(self) -> dict[str, int]:
-        try:
-            metadata = self._admin.list_topics(timeout=_CALL_SECONDS)
-        except KafkaException as error:
-            raise BrokerUnavailableError(str(error)) from error
-        return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
-
-    def _partition_differences(
-        self, name: str, spec: TopicSpec, partitions: int
-    ) -> list[Difference]:
-        wanted = 1 if spec.partitioned_by is PartitionedBy.SINGLE else self._partitions
-        if partitions == wanted:
-            return []
-        what = f"has {partitions} partitions, not {wanted}"
-        return [Difference(topic=name, what=what, is_fatal=True)]
-
-    def _config_differences(self, names: list[str]) -> list[Difference]:
-        return [
-            Difference(
-                topic=topic,
-                what=f"has another {setting} than {wanted}",
-                is_fatal=setting in {"cleanup.policy", "message.timestamp.type"}
-                or setting == "min.insync.replicas",
-            )
-            for topic, setting, wanted in self._raw_config_differences(names)
-        ]
-
-    def _raw_config_differences(self, names: list[str]) -> list[tuple[str, str, str]]:
-        if not names:
-            return []
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        answers = self._results(self._admin.describe_configs(resources))
-        found: list[tuple[str, str, str]] = []
-        for resource, entries in answers.items():
-            spec = spec_of(resource.name)
-            assert spec is not None
-            for setting, wanted in self._wanted(spec).items():
-                entry = entries.get(setting)
-                # A broker that does not tell a setting can't be compared on it.
-                if entry is not None and not _is_same(entry.value, wanted):
-                    found.append((resource.name, setting, wanted))
-        return found
-
-    def _wanted(self, spec: TopicSpec) -> dict[str, str]:
-        if self._is_single_node:
-            return dict(spec.config)
+    async def layouts(self, names: Iterable[str]) -> Mapping[str, TopicLayout]:
+        """Those of the named topics that exist. Raises BrokerUnavailableError, ConfigurationError."""
+        metadata = (await self._metadata()).topics
+        here = [name for name in names if name in metadata and metadata[name].partitions]
+        if not here:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in here]
+        asked = self._admin.describe_configs(resources, request_timeout=_REQUEST_SECONDS)
+        configs = {resource.name: await _answer(future) for resource, future in asked.items()}
         return {
-            **spec.config,
-            "min.insync.replicas": str(MIN_IN_SYNC_REPLICAS),
-            "unclean.leader.election.enable": "false",
+            name: TopicLayout(
+                name=name,
+                partitions=len(metadata[name].partitions),
+                replication=min(len(p.replicas) for p in metadata[name].partitions.values()),
+                config={
+                    entry.name: entry.value
+                    for entry in configs[name].values()
+                    if entry.value is not None
+                },
+            )
+            for name in here
         }
 
-    def _new_topic(self, name: str, spec: TopicSpec) -> NewTopic:
-        is_single = spec.partitioned_by is PartitionedBy.SINGLE
-        return NewTopic(
-            name,
-            num_partitions=1 if is_single else self._partitions,
-            replication_factor=1 if self._is_single_node else REPLICATION,
-            config=self._wanted(spec),
+    async def all_names(self) -> frozenset[str]:
+        return frozenset((await self._metadata()).topics)
+
+    async def brokers(self) -> int:
+        return len((await self._metadata()).brokers)
+
+    async def create(self, layout: TopicLayout) -> bool:
+        """Whether it was made now; returns once it is seen. Raises BrokerUnavailableError, ConfigurationError."""
+        new = NewTopic(
+            layout.name,
+            num_partitions=layout.partitions,
+            replication_factor=layout.replication,
+            config=dict(layout.config),
+        )
+        asked = self._admin.create_topics([new], request_timeout=_REQUEST_SECONDS)
+        try:
+            await asyncio.wrap_future(asked[layout.name])
+        except KafkaException as exception:
+            error = error_of(exception)
+            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            if error.code() in {
+                KafkaError.INVALID_REPLICATION_FACTOR,
+                KafkaError.INVALID_CONFIG,
+                KafkaError.POLICY_VIOLATION,
+                KafkaError.TOPIC_EXCEPTION,
+            }:
+                raise ConfigurationError(f"{layout.name} can't be made: {error}") from exception
+            raise outage_of(error) from exception
+        await self._until_seen(layout)
+        return True
+
+    async def set_config(self, differences: Sequence[Difference]) -> None:
+        """Topic settings as wanted. Raises BrokerUnavailableError, ConfigurationError."""
+        by_topic: dict[str, list[ConfigEntry]] = {}
+        for difference in differences:
+            assert difference.kind is DifferenceKind.CONFIG
+            by_topic.setdefault(difference.topic, []).append(
+                _entry(difference.name, difference.wanted)
+            )
+        await self._alter(
+            [
+                ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+                for topic, entries in by_topic.items()
+            ]
         )
 
-    def _create(self, topics: list[NewTopic]) -> None:
-        if not topics:
-            return
-        for name, made in self._admin.create_topics(
-            topics, operation_timeout=_CALL_SECONDS
-        ).items():
-            try:
-                made.result(_CALL_SECONDS)
-            except KafkaException as error:
-                # Somebody else made it at the same moment: that is what was wanted.
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise BrokerUnavailableError(f"{name}: {error}") from error
-
-    def _results(self, futures: Mapping[Any, Any]) -> dict[Any, Any]:
-        try:
-            return {key: made.result(_CALL_SECONDS) for key, made in futures.items()}
-        except KafkaException as error:
-            raise BrokerUnavailableError(str(error)) from error
-
-
-def _is_same(found: str | None, wanted: str) -> bool:
-    """`compact,delete` is `delete,compact`."""
-    return found is not None and sorted(found.split(",")) == sorted(wanted.split(","))
-
-
-def acl_lines() -> list[str]:
-    """`kafka-acls` arguments, one line a grant: each program what the table says, ledger topics by prefix."""
-    lines: list[str] = []
-    for spec in (*TOPICS, LEDGER):
-        pattern = "prefixed" if spec.name == LEDGER_PREFIX else "literal"
-        for operation, programs in (("Write", spec.writers), ("Read", spec.readers)):
-            lines += [
-                f"--add --allow-principal User:paybond-{program.value} --operation {operation}"
-                f" --operation Describe --topic {spec.name} --resource-pattern-type {pattern}"
-                for program in sorted(programs)
+    async def set_group_session(self, groups: Iterable[str], *, milliseconds: int) -> None:
+        """KIP-848: the session is the group's own setting, no client's."""
+        entry = _entry("consumer.session.timeout.ms", str(milliseconds))
+        await self._alter(
+            [
+                ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+                for group in groups
             ]
-    return lines
+        )
+
+    async def grant(self, bindings: Sequence[AclBinding]) -> None:
+        """Raises BrokerUnavailableError, ConfigurationError."""
+        asked = self._admin.create_acls(list(bindings), request_timeout=_REQUEST_SECONDS)
+        for future in asked.values():
+            await _answer(future)
+
+    async def close(self) -> None:
+        self._thread.close()
+
+    async def _alter(self, resources: list[ConfigResource]) -> None:
+        if not resources:
+            return
+        asked = self._admin.incremental_alter_configs(resources, request_timeout=_REQUEST_SECONDS)
+        for future in asked.values():
+            await _answer(future)
+
+    async def _metadata(self) -> Any:
+        try:
+            return await self._thread.call(self._admin.list_topics, timeout=_REQUEST_SECONDS)
+        except KafkaException as exception:
+            raise outage_of(error_of(exception)) from exception
+
+    async def _until_seen(self, layout: TopicLayout) -> None:
+        """Kafka answers when the controller has the topic; a broker may learn of it a moment later."""
+        for _ in range(_VISIBLE_TRIES_MAX):
+            found = (await self._metadata()).topics.get(layout.name)
+            if found is not None and len(found.partitions) == layout.partitions:
+                return
+            await asyncio.sleep(_VISIBLE_PAUSE_SECONDS)
+
+
+_RESOURCES = {
+    Resource.TOPIC: ResourceType.TOPIC,
+    Resource.GROUP: ResourceType.GROUP,
+    Resource.TRANSACTIONAL_ID: ResourceType.TRANSACTIONAL_ID,
+}
+_OPERATIONS = {
+    Right.READ: AclOperation.READ,
+    Right.WRITE: AclOperation.WRITE,
+    Right.CREATE: AclOperation.CREATE,
+    Right.DESCRIBE: AclOperation.DESCRIBE,
+    Right.DESCRIBE_CONFIGS: AclOperation.DESCRIBE_CONFIGS,
+}
+
+
+def binding_of(grant: Grant) -> AclBinding:
+    """From any host: addresses are the network's to restrict."""
+    return AclBinding(
+        _RESOURCES[grant.resource],
+        grant.name,
+        ResourcePatternType.PREFIXED if grant.is_prefix else ResourcePatternType.LITERAL,
+        grant.principal,
+        "*",
+        _OPERATIONS[grant.right],
+        AclPermissionType.ALLOW,
+    )
+
+
+def _entry(name: str, value: str) -> ConfigEntry:
+    return ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+
+
+async def _answer(future: futures.Future[Result]) -> Result:
+    try:
+        return await asyncio.wrap_future(future)
+    except KafkaException as exception:
+        error = error_of(exception)
+        if error.code() in {KafkaError.INVALID_CONFIG, KafkaError.INVALID_REQUEST}:
+            raise ConfigurationError(f"Kafka refuses: {error}") from exception
+        raise outage_of(error) from exception

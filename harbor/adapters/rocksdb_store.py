@@ -1,11 +1,10 @@
 """Harbor's local state in RocksDB: one database per process slot, the partition as key prefix.
 
-It is a cache of the changelogs that knows how far it goes: wiped only if it belongs to another cluster or topic, or
-is older than half of `delete.retention.ms` (a tombstone it missed may be gone by then). Never because it disagrees.
+It is a cache of the changelogs. Here it is wiped only if it belongs to another cluster or topics; how old a partition
+may be is the assignment's to judge (`harbor.engine.local_state`). Never because it disagrees.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +12,8 @@ from rocksdict import Options, Rdict, WriteBatch
 
 from harbor.adapters.client_thread import ClientThread
 from schemas.errors import ConfigurationError, OutageError
-from schemas.instants import format_instant, parse_instant
 
-# Kafka's default for delete.retention.ms is 24 h; half of it leaves time to read.
-AGE_MAX = timedelta(hours=12)
 _IDENTITY_KEY = b"\xff\xff\xff\xffidentity"
-_WRITTEN_AT_KEY = b"\xff\xff\xff\xffwritten-at"
 _SCAN_RECORDS = 1000
 # All state of a batch is written at once; RocksDB's own default of 64 MB is more than one slot needs.
 _WRITE_BUFFER_BYTES = 32 * 1024 * 1024
@@ -34,31 +29,17 @@ class StoreFullError(OutageError):
 class RocksDbStore:
     """`harbor.engine.ports.StateStore`."""
 
-    def __init__(self, path: Path, *, identity: str, now: datetime) -> None:
+    def __init__(self, path: Path, *, identity: str) -> None:
         """`identity` names cluster and topics. Raises ConfigurationError if another process has the folder."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database = _opened(path)
-        if not self._is_usable(identity, now):
+        if self._database.get(_IDENTITY_KEY) != identity.encode():
             self._database.close()
             Rdict.destroy(str(path), options=_options())
             self._database = _opened(path)
             self._database[_IDENTITY_KEY] = identity.encode()
         self._thread = ClientThread("rocksdb")
-
-    def _is_usable(self, identity: str, now: datetime) -> bool:
-        found: bytes | None = self._database.get(_IDENTITY_KEY)
-        written: bytes | None = self._database.get(_WRITTEN_AT_KEY)
-        if found != identity.encode():
-            return False
-        return written is None or now - parse_instant(written.decode()) <= AGE_MAX
-
-    async def touch(self, now: datetime) -> None:
-        """Note that the store was current at `now`."""
-        await self._thread.call(lambda: self._put(_WRITTEN_AT_KEY, format_instant(now).encode()))
-
-    def _put(self, key: bytes, value: bytes) -> None:
-        self._database[key] = value
 
     async def get_many(
         self, partition: int, keys: Iterable[tuple[str, bytes]]

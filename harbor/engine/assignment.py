@@ -6,33 +6,43 @@
     (4) tip, ledger end and states of each tenant agree, and neither store nor checkpoint is ahead; else quarantine
     (5) only then is the partition decided
 
-Nothing is wiped and nothing repaired: what does not agree stops its tenant, or this process.
+Nothing is wiped for disagreeing and nothing repaired: what does not agree stops its tenant, or this process.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeAlias
 
 import structlog
 
-from harbor.engine.batch_lookup import nonce_writes_of
-from harbor.engine.due_index import due_key_of
-from harbor.engine.ports import Clock, LogReader, LogRecord, Restored, StateStore
-from schemas.errors import BrokerUnavailableError, ConfigurationError, StateMismatchError
+from harbor.engine.agreement import (
+    Standing,
+    StatesSeen,
+    disagreement,
+    is_store_ahead,
+    served_sizes,
+    tenants_of_partition,
+    tips_on_topic,
+)
+from harbor.engine.local_state import (
+    MARKS,
+    RESTORED_TOPICS,
+    SERVED,
+    is_too_old,
+    note_writes,
+    restored_key,
+    writes_of,
+)
+from harbor.engine.ports import Clock, LogReader, Restored, StateStore
+from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.ids import TenantId
-from schemas.intent_fold import IntentState
-from schemas.ledger.entry_chain import leaf_hash
-from schemas.ledger.merkle_tree import Frontier
-from schemas.messages.avro_codec import decode, decode_as
-from schemas.messages.events import LedgerEntry
-from schemas.messages.outcomes import Outcome
-from schemas.messages.tips import Position, SignedCheckpoint, Tip
-from schemas.partitioner import partition_of
+from schemas.messages.avro_codec import decode_as
+from schemas.messages.tips import Position, Tip
 from schemas.topics import (
     CHECKPOINTS,
     COMMANDS,
-    EVIDENCE,
     IDEMPOTENCY_WINDOW_HOURS,
     INTENTS,
     OUTCOMES,
@@ -41,58 +51,81 @@ from schemas.topics import (
     ledger_topic,
     position_key,
     tenant_of_key,
-    tenant_of_ledger_topic,
 )
 
 _log = structlog.get_logger("harbor")
-META = "meta"
-# In this order, so that what a record refers to is there before it.
-_RESTORED = (EVIDENCE, INTENTS, TIPS, OUTCOMES)
-_WAIT_STEP = timedelta(milliseconds=100)
-_WAIT_MAX = timedelta(seconds=60)
+_WAIT_STEP = timedelta(milliseconds=50)
+# `transaction.timeout.ms` is 10 s and the coordinator looks every second: a minute is no ordinary predecessor.
+WAIT_MAX = timedelta(seconds=60)
 _WRITE_RECORDS = 5000
-# How far back a served checkpoint is looked for; each transaction signs at most one per tenant.
-_CHECKPOINTS_LOOKED_AT = 10_000
-Ends: TypeAlias = Mapping[tuple[str, int], int]
+# Ends are asked and last records looked for side by side, so that a partition of many tenants does not queue.
+_SIDE_BY_SIDE = 8
+# Outcomes are looked up by the records' own times; the margin covers clocks that differ.
+_OUTCOMES_WINDOW = timedelta(hours=IDEMPOTENCY_WINDOW_HOURS + 1)
+Place: TypeAlias = tuple[str, int]
+StoreKey: TypeAlias = tuple[str, bytes]
 
 
-def start_offset(*, committed: int | None, position: int | None, beginning: int) -> int:
-    """Where to go on. Raises ConfigurationError where going on would skip commands.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Why going on would skip or repeat commands."""
 
-    `committed` is the group's, `position` the transaction's own record; only the second is never reset.
+    reason: str
+
+
+def start_offset(*, committed: int | None, position: int | None, beginning: int) -> int | Stop:
+    """Where to go on: always the position, once there is one.
+
+    `committed` is the group's, which tools can move; `position` is the transaction's own record. `beginning` is where
+    the log of commands begins now.
     """
-    if position is None and committed is None:
+    if position is None:
+        # The group was never moved by us, or to where nothing was decided: both mean that nothing was.
+        if committed is not None and committed > 0:
+            return Stop(reason=f"the group stands at {committed}, but no transaction ever decided")
         if beginning > 0:
-            raise ConfigurationError(
-                f"{COMMANDS} begins at {beginning} and nothing says what was decided: commands may be lost"
+            return Stop(
+                reason=f"the log begins at {beginning} and nothing says what was decided:"
+                " commands may be lost"
             )
         return 0
-    if position is None or (committed is not None and committed > position):
-        raise ConfigurationError(
-            f"the group stands at {committed}, the last transaction at {position}:"
+    if committed is not None and committed > position:
+        return Stop(
+            reason=f"the group stands at {committed}, the last transaction at {position}:"
             " somebody moved the group forward; commands would be skipped"
         )
     if position < beginning:
-        raise ConfigurationError(
-            f"{COMMANDS} begins at {beginning}, decided is up to {position}:"
+        return Stop(
+            reason=f"the log begins at {beginning}, decided is up to {position}:"
             " commands were deleted before they were decided"
         )
     return position
 
 
-@dataclass(slots=True)
-class _Newest:
-    """The highest seq any state of a tenant stands at, seen while restoring."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What step (2) fixed: tenants and topics of the partition, and the ends that everything is read to."""
 
-    seqs: dict[TenantId, int] = field(default_factory=dict)
+    partition: int
+    topics: frozenset[str]
+    tenants: frozenset[TenantId]
+    ends: Mapping[Place, int]
 
-    def see(self, state: IntentState) -> None:
-        tenant_id = TenantId(state.tenant_id)
-        self.seqs[tenant_id] = max(self.seqs.get(tenant_id, 0), state.last_seq)
+    def end(self, topic: str) -> int:
+        return self.ends[topic, self.partition]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Warmth:
+    """How the store stood before: its input position, whether it has the topics' tips, and whose tip is ahead."""
+
+    standing: int | None
+    is_whole: bool
+    ahead: frozenset[TenantId]
 
 
 class KafkaAssigner:
-    """`harbor.engine.ports.Assigner`, over `LogReader` and `StateStore`: it names no Kafka either."""
+    """`harbor.engine.ports.Assigner` over `LogReader` and `StateStore`."""
 
     def __init__(
         self, *, reader: LogReader, store: StateStore, clock: Clock, partitions: int
@@ -104,19 +137,34 @@ class KafkaAssigner:
 
     async def restore(self, partition: int) -> Restored:
         next_offset = await self._next_offset(partition)  # (1)
-        tenants = await self._tenants(partition)
-        ends = await self._stable_ends(partition, tenants)  # (2)
-        newest = await self._restore(partition, ends, next_offset)  # (3)
-        tips = await self._tips(partition)
-        served = await self._served(partition)
-        quarantined: dict[TenantId, str] = {}
-        for tenant_id in sorted(tenants | tips.keys()):  # (4)
-            reason = await self._disagreement(
-                tenant_id, tips.get(tenant_id), newest.seqs.get(tenant_id, 0), served.get(tenant_id)
-            )
-            if reason is not None:
-                quarantined[tenant_id] = reason
-                _log.error("tenant_quarantined", tenant_id=tenant_id, reason=reason)
+        frame = await self._frame(partition)  # (2)
+        states = StatesSeen()
+        tips = await tips_on_topic(self._reader, partition, end=frame.end(TIPS), states=states)
+        stored = await self._stored_tips(partition)
+        ahead = frozenset(t for t, tip in stored.items() if is_store_ahead(tip, tips.get(t)))
+        warmth = _Warmth(
+            standing=await self._stored_position(partition),
+            is_whole=tips == stored,
+            ahead=ahead,
+        )
+        await self._restore(frame, next_offset, warmth, states)  # (3)
+        served = await self._served(frame)
+        everybody = frame.tenants | tips.keys() | stored.keys() | states.newest_seq.keys()
+        quarantined = await self._disagreeing(  # (4)
+            frame,
+            {
+                tenant_id: Standing(
+                    tip=tips.get(tenant_id),
+                    last=None,
+                    has_topic=ledger_topic(tenant_id) in frame.topics,
+                    stored_tip=stored.get(tenant_id) if tenant_id in ahead else None,
+                    newest_seq=states.newest_seq.get(tenant_id, 0),
+                    served_size=served.get(tenant_id, 0),
+                    unreadable=states.unreadable.get(tenant_id),
+                )
+                for tenant_id in sorted(everybody | states.unreadable.keys() | served.keys())
+            },
+        )
         return Restored(  # (5)
             partition=partition,
             next_offset=next_offset,
@@ -125,108 +173,156 @@ class KafkaAssigner:
         )
 
     async def recheck(self, partition: int, tenant_id: TenantId) -> str | None:
-        tips = await self._tips(partition)
-        newest = await self._newest_of(partition, tenant_id)
-        served = await self._served(partition)
-        return await self._disagreement(
-            tenant_id, tips.get(tenant_id), newest, served.get(tenant_id)
+        topics = await self._reader.ledger_topics()
+        end = await self._reader.stable_offset(TIPS, partition)
+        states = StatesSeen()
+        tips = await tips_on_topic(self._reader, partition, end=end, states=states)
+        stored = await self._stored_tips(partition)
+        async for key, value in self._store.scan(partition, INTENTS, f"{tenant_id}/".encode()):
+            states.see(key, value)
+        frame = _Frame(
+            partition=partition,
+            topics=topics,
+            tenants=frozenset(),
+            ends={
+                (CHECKPOINTS, partition): await self._reader.stable_offset(CHECKPOINTS, partition)
+            },
         )
+        served = await self._served(frame)
+        standing = Standing(
+            tip=tips.get(tenant_id),
+            last=None,
+            has_topic=ledger_topic(tenant_id) in topics,
+            stored_tip=stored.get(tenant_id),
+            newest_seq=states.newest_seq.get(tenant_id, 0),
+            served_size=served.get(tenant_id, 0),
+            unreadable=states.unreadable.get(tenant_id),
+        )
+        return (await self._disagreeing(frame, {tenant_id: standing})).get(tenant_id)
 
     async def _next_offset(self, partition: int) -> int:
+        """(1). The offsets' commit marker may be there before the one of `paybond.positions`, so that is waited for."""
         committed = await self._reader.committed_offset(partition)
-        record = await self._reader.last_record(POSITIONS, partition)
-        position = None
-        if record is not None and record.value is not None:
-            position = decode_as(Position, record.value).next_offset
+        end = await self._reader.end_offset(POSITIONS, partition)
+        await self._wait_until_stable((POSITIONS, partition), end=end)
+        position = await self._position(partition)
         beginning = await self._reader.beginning_offset(COMMANDS, partition)
-        offset = start_offset(committed=committed, position=position, beginning=beginning)
-        if committed != position:
+        start = start_offset(committed=committed, position=position, beginning=beginning)
+        if isinstance(start, Stop):
+            raise ConfigurationError(f"partition {partition} of {COMMANDS}: {start.reason}")
+        if (committed or 0) != start:
             _log.warning(
-                "group_offset_ignored", partition=partition, committed=committed, start=offset
+                "group_offset_ignored", partition=partition, committed=committed, start=start
             )
-        return offset
+        return start
 
-    async def _tenants(self, partition: int) -> set[TenantId]:
-        named = map(tenant_of_ledger_topic, await self._reader.ledger_topics())
-        return {
-            tenant_id
-            for tenant_id in named
-            if tenant_id is not None and partition_of(tenant_id, self._partitions) == partition
-        }
+    async def _position(self, partition: int) -> int | None:
+        record = await self._reader.last_record(POSITIONS, partition)
+        if record is None or record.value is None:
+            return None
+        return decode_as(Position, record.value).next_offset
 
-    async def _stable_ends(self, partition: int, tenants: set[TenantId]) -> Ends:
-        """High watermarks once; then wait until nothing below them is undecided."""
-        places = [(topic, partition) for topic in _RESTORED]
+    async def _frame(self, partition: int) -> _Frame:
+        """(2). High watermarks once; then wait until nothing below them is undecided."""
+        topics = await self._reader.ledger_topics()
+        tenants = tenants_of_partition(topics, partition=partition, partitions=self._partitions)
+        places = [(topic, partition) for topic in (*RESTORED_TOPICS, TIPS, POSITIONS, CHECKPOINTS)]
         places += [(ledger_topic(tenant_id), 0) for tenant_id in sorted(tenants)]
-        ends = {place: await self._reader.end_offset(*place) for place in places}
+        ends = dict(zip(places, await self._ends(places), strict=True))
         for place, end in ends.items():
-            await self._wait_until_stable(*place, end=end)
+            await self._wait_until_stable(place, end=end)
+        return _Frame(partition=partition, topics=topics, tenants=tenants, ends=ends)
+
+    async def _ends(self, places: Sequence[Place]) -> list[int]:
+        ends: list[int] = []
+        for at in range(0, len(places), _SIDE_BY_SIDE):
+            group = places[at : at + _SIDE_BY_SIDE]
+            ends += await asyncio.gather(*(self._reader.end_offset(*place) for place in group))
         return ends
 
-    async def _wait_until_stable(self, topic: str, partition: int, *, end: int) -> None:
+    async def _wait_until_stable(self, place: Place, *, end: int) -> None:
         waited = timedelta()
-        while (stable := await self._reader.stable_offset(topic, partition)) < end:
-            if waited >= _WAIT_MAX:
+        while (stable := await self._reader.stable_offset(*place)) < end:
+            if waited >= WAIT_MAX:
+                holder = await self._reader.undecided_by(*place)
                 raise BrokerUnavailableError(
-                    f"a transaction hangs on {topic}/{partition} at offset {stable}"
-                    " (kafka-transactions find-hanging, abort)"
+                    f"{place[0]}/{place[1]} is undecided from offset {stable} to {end}"
+                    f" after {WAIT_MAX.total_seconds():g} s: {holder}"
                 )
             await self._clock.sleep(_WAIT_STEP)
             waited += _WAIT_STEP
 
-    async def _restore(self, partition: int, ends: Ends, next_offset: int) -> _Newest:
-        """A store that stands where the topics stand is current; another is read on from where it was known to be."""
-        newest = _Newest()
-        standing = await self._store_position(partition)
-        if standing is not None and standing > next_offset:
-            raise StateMismatchError(
-                subject=f"the local store of partition {partition}",
-                reason=f"it stands at input {standing}, the topics at {next_offset}",
-            )
+    async def _restore(
+        self, frame: _Frame, next_offset: int, warmth: _Warmth, states: StatesSeen
+    ) -> None:
+        """(3). A store that stands where the topics stand needs no reading; another is read on, or anew if too old.
+
+        Of a tenant whose store is ahead nothing is written: it is what an operator has to look at.
+        """
         restored = 0
-        if standing is None or standing != next_offset:
-            for topic in _RESTORED:
-                start = await self._restored_to(partition, topic)
-                restored += await self._apply(
-                    partition, topic, start=start, end=ends[topic, partition], newest=newest
-                )
-        await self._note(partition, ends, next_offset)
+        is_current = warmth.is_whole and warmth.standing == next_offset
+        if not is_current:
+            for topic, start in (await self._starts(frame, next_offset, warmth)).items():
+                restored += await self._apply(frame, topic, start, states, warmth.ahead)
+        await self._note(frame)
         _log.info(
-            "partition_restored", partition=partition, records=restored, next_offset=next_offset
+            "partition_restored",
+            partition=frame.partition,
+            next_offset=next_offset,
+            records=restored,
+            tenants=len(frame.tenants),
+            was_current=is_current,
         )
-        return newest
 
-    async def _store_position(self, partition: int) -> int | None:
-        key = (POSITIONS, position_key(partition))
-        found = await self._store.get_many(partition, [key])
-        return decode_as(Position, found[key]).next_offset if key in found else None
-
-    async def _restored_to(self, partition: int, topic: str) -> int:
-        key = (META, topic.encode())
-        found = await self._store.get_many(partition, [key])
-        beginning = await self._reader.beginning_offset(topic, partition)
-        return max(beginning, int(found[key]) if key in found else 0)
-
-    async def _note(self, partition: int, ends: Ends, next_offset: int) -> None:
-        from_topics: dict[tuple[str, bytes], bytes | None] = {
-            (META, topic.encode()): str(ends[topic, partition]).encode() for topic in _RESTORED
+    async def _starts(self, frame: _Frame, next_offset: int, warmth: _Warmth) -> dict[str, int]:
+        """Where each changelog is read from: where the store is known to have it, or the beginning."""
+        partition, standing = frame.partition, warmth.standing
+        noted = await self._store.get_many(
+            partition, [restored_key(topic) for topic in RESTORED_TOPICS]
+        )
+        # One that lacks tips that it should have, or has more than the topics, proves nothing about the rest.
+        is_usable = standing is not None and standing < next_offset and not warmth.ahead
+        if await is_too_old(self._store, partition, now=self._clock.now()):
+            is_usable = False
+            if not warmth.ahead:
+                await self._forget(partition)
+        return {
+            topic: int(noted[restored_key(topic)])
+            if is_usable and restored_key(topic) in noted
+            else await self._first(topic, partition)
+            for topic in RESTORED_TOPICS
         }
-        if next_offset > 0:
-            record = await self._reader.last_record(POSITIONS, partition)
-            assert record is not None
-            from_topics[POSITIONS, position_key(partition)] = record.value
-        await self._store.write({partition: from_topics})
+
+    async def _first(self, topic: str, partition: int) -> int:
+        if topic != OUTCOMES:
+            return await self._reader.beginning_offset(topic, partition)
+        oldest = self._clock.now() - _OUTCOMES_WINDOW
+        return await self._reader.offset_at(topic, partition, oldest)
+
+    async def _forget(self, partition: int) -> None:
+        """A tombstone that it missed may be gone: rows could live on that were erased. Marks of stops are kept."""
+        marks = {
+            (MARKS, key): value async for key, value in self._store.scan(partition, MARKS, b"")
+        }
+        await self._store.drop(partition)
+        await self._store.write({partition: marks})
+        _log.info("local_state_too_old", partition=partition)
 
     async def _apply(
-        self, partition: int, topic: str, *, start: int, end: int, newest: _Newest
+        self,
+        frame: _Frame,
+        topic: str,
+        start: int,
+        states: StatesSeen,
+        ahead: frozenset[TenantId],
     ) -> int:
-        oldest = self._clock.now() - timedelta(hours=IDEMPOTENCY_WINDOW_HOURS)
-        writes: dict[tuple[str, bytes], bytes | None] = {}
-        count = 0
-        async for record in self._reader.read(topic, partition, start=start, end=end):
-            if record.key is None:
+        oldest = self._clock.now() - _OUTCOMES_WINDOW
+        partition, count = frame.partition, 0
+        writes: dict[StoreKey, bytes | None] = {}
+        async for record in self._reader.read(topic, partition, start=start, end=frame.end(topic)):
+            if record.key is None or tenant_of_key(record.key) in ahead:
                 continue
-            writes |= _writes_of(topic, record, oldest=oldest, newest=newest)
+            writes |= writes_of(topic, record, oldest=oldest, states=states)
             count += 1
             if len(writes) >= _WRITE_RECORDS:
                 await self._store.write({partition: writes})
@@ -234,81 +330,74 @@ class KafkaAssigner:
         await self._store.write({partition: writes})
         return count
 
-    async def _tips(self, partition: int) -> dict[TenantId, Tip]:
-        found = {}
-        async for key, value in self._store.scan(partition, TIPS, b""):
-            found[tenant_of_key(key)] = decode_as(Tip, value)
+    async def _note(self, frame: _Frame) -> None:
+        """Last, and in one write: only now does the store stand where the topics stand."""
+        partition = frame.partition
+        noted = dict(
+            note_writes({topic: frame.end(topic) for topic in RESTORED_TOPICS}, self._clock.now())
+        )
+        record = await self._reader.last_record(POSITIONS, partition)
+        if record is not None:
+            noted[POSITIONS, position_key(partition)] = record.value
+        await self._store.write({partition: noted})
+
+    async def _stored_position(self, partition: int) -> int | None:
+        key = (POSITIONS, position_key(partition))
+        found = await self._store.get_many(partition, [key])
+        return decode_as(Position, found[key]).next_offset if key in found else None
+
+    async def _stored_tips(self, partition: int) -> dict[TenantId, Tip]:
+        return {
+            tenant_of_key(key): decode_as(Tip, value)
+            async for key, value in self._store.scan(partition, TIPS, b"")
+        }
+
+    async def _served(self, frame: _Frame) -> dict[TenantId, int]:
+        """Every checkpoint ever published is kept, so the store remembers how far they were read."""
+        partition, end = frame.partition, frame.end(CHECKPOINTS)
+        noted = await self._store.get_many(partition, [restored_key(CHECKPOINTS)])
+        start = await self._reader.beginning_offset(CHECKPOINTS, partition)
+        known: dict[TenantId, int] = {}
+        if restored_key(CHECKPOINTS) in noted:
+            start = min(int(noted[restored_key(CHECKPOINTS)]), end)
+            async for key, value in self._store.scan(partition, SERVED, b""):
+                known[tenant_of_key(key)] = int(value)
+        found = await served_sizes(self._reader, partition, start=start, end=end)
+        grown = {t: size for t, size in found.items() if size > known.get(t, 0)}
+        writes: dict[StoreKey, bytes | None] = {
+            (SERVED, tenant_id.encode()): str(size).encode() for tenant_id, size in grown.items()
+        }
+        writes[restored_key(CHECKPOINTS)] = str(end).encode()
+        await self._store.write({partition: writes})
+        return known | grown
+
+    async def _disagreeing(
+        self, frame: _Frame, standings: Mapping[TenantId, Standing]
+    ) -> dict[TenantId, str]:
+        """(4). Each with the last record of its ledger."""
+        found: dict[TenantId, str] = {}
+        tenants = list(standings)
+        for at in range(0, len(tenants), _SIDE_BY_SIDE):
+            group = tenants[at : at + _SIDE_BY_SIDE]
+            reasons = await asyncio.gather(*(self._judged(t, standings[t]) for t in group))
+            found |= _with_reasons(group, reasons)
+        for tenant_id, reason in found.items():
+            _log.error(
+                "tenant_quarantined",
+                tenant_id=tenant_id,
+                partition=frame.partition,
+                reason=reason,
+            )
         return found
 
-    async def _newest_of(self, partition: int, tenant_id: TenantId) -> int:
-        newest = _Newest()
-        async for _, value in self._store.scan(partition, INTENTS, f"{tenant_id}/".encode()):
-            message = decode(value)
-            if isinstance(message, IntentState):
-                newest.see(message)
-        return newest.seqs.get(tenant_id, 0)
-
-    async def _served(self, partition: int) -> dict[TenantId, int]:
-        """The largest size of which somebody may hold a signed checkpoint."""
-        end = await self._reader.stable_offset(CHECKPOINTS, partition)
-        beginning = await self._reader.beginning_offset(CHECKPOINTS, partition)
-        start = max(beginning, end - _CHECKPOINTS_LOOKED_AT)
-        served: dict[TenantId, int] = {}
-        async for record in self._reader.read(CHECKPOINTS, partition, start=start, end=end):
-            if record.value is not None:
-                signed = decode_as(SignedCheckpoint, record.value)
-                tenant_id = TenantId(signed.tenant_id)
-                served[tenant_id] = max(served.get(tenant_id, 0), signed.size)
-        return served
-
-    async def _disagreement(
-        self, tenant_id: TenantId, tip: Tip | None, newest_seq: int, served_size: int | None
-    ) -> str | None:
-        """Why tip, ledger end, states and checkpoints of a tenant can't all be true, or None."""
-        topic = ledger_topic(tenant_id)
-        if topic not in await self._reader.ledger_topics():
-            return f"there is a tip but no topic {topic}"
-        last = await self._reader.last_record(topic, 0)
-        if tip is None or last is None:
-            return None if tip is None and last is None else "only one of tip and ledger is there"
-        return disagreement_of(tip, last, newest_seq=newest_seq, served_size=served_size or 0)
+    async def _judged(self, tenant_id: TenantId, standing: Standing) -> str | None:
+        last = None
+        if standing.has_topic:
+            last = await self._reader.last_record(ledger_topic(tenant_id), 0)
+        return disagreement(tenant_id, replace(standing, last=last))
 
 
-def disagreement_of(tip: Tip, last: LogRecord, *, newest_seq: int, served_size: int) -> str | None:
-    """Pure: the tip against the ledger's last record, the newest state and the largest checkpoint."""
-    if last.value is None:
-        return f"a tombstone ends the ledger at offset {last.offset}"
-    entry = decode_as(LedgerEntry, last.value)
-    if entry.seq != tip.size:
-        return f"the tip says {tip.size} entries, the ledger ends with seq {entry.seq}"
-    if leaf_hash(last.value) != tip.last_leaf_hash:
-        return f"the ledger's last entry (seq {entry.seq}) is not the tip's"
-    frontier = Frontier.restored(subject=tip.tenant_id, size=tip.size, hashes=tip.frontier)
-    if frontier.root() != tip.root:
-        return f"the tip's frontier does not give its root at size {tip.size}"
-    if newest_seq > tip.size:
-        return f"a state stands at seq {newest_seq}, the ledger ends at {tip.size}"
-    if served_size > tip.size:
-        return f"a checkpoint of size {served_size} was served, the ledger ends at {tip.size}"
-    return None
-
-
-def _writes_of(
-    topic: str, record: LogRecord, *, oldest: datetime, newest: _Newest
-) -> dict[tuple[str, bytes], bytes | None]:
-    """What a changelog's record is in the store, with the indexes that follow from it."""
-    assert record.key is not None
-    if topic == OUTCOMES and record.timestamp < oldest:
-        return {}
-    writes: dict[tuple[str, bytes], bytes | None] = {(topic, record.key): record.value}
-    if record.value is None:
-        return writes
-    message = decode(record.value) if topic in {OUTCOMES, INTENTS} else None
-    if isinstance(message, Outcome):
-        writes |= nonce_writes_of(message)
-    elif isinstance(message, IntentState):
-        newest.see(message)
-        due = due_key_of(message)
-        if due is not None:
-            writes[due] = b""
-    return writes
+def _with_reasons(
+    tenants: Iterable[TenantId], reasons: Iterable[str | None]
+) -> dict[TenantId, str]:
+    return {t: reason for t, reason in zip(tenants, reasons, strict=True) if reason is not None}

@@ -146,6 +146,12 @@ class LogReader(Protocol):
     async def last_record(self, topic: str, partition: int) -> LogRecord | None:
         """The last committed record, found backwards from the last stable offset."""
 
+    async def offset_at(self, topic: str, partition: int, instant: datetime) -> int:
+        """The first offset whose record is not older; the end of the log where all are."""
+
+    async def undecided_by(self, topic: str, partition: int) -> str:
+        """In words for an operator, whose transaction keeps the last stable offset from the end."""
+
     async def ledger_topics(self) -> frozenset[str]: ...
 
     async def topic_id(self, topic: str) -> str:

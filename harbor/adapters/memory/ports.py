@@ -7,10 +7,12 @@ took effect and nobody was told. The default hook only lets others run.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from harbor.adapters.memory.group import MemberEpoch
 from harbor.adapters.memory.log import MemoryKafka, ProducerHandle
+from harbor.adapters.memory.partition_log import TransactionStatus
 from harbor.engine.ports import (
     Consumed,
     GroupMetadata,
@@ -262,6 +264,24 @@ class MemoryLogReader(_Port):
         return LogRecord(
             offset=record.offset, key=record.key, value=record.value, timestamp=record.timestamp
         )
+
+    async def offset_at(self, topic: str, partition: int, instant: datetime) -> int:
+        await self._before("reader.offset_at")
+        log = self._kafka.partition(topic, partition)
+        return next(
+            (one.offset for one in log.everything() if one.timestamp >= instant),
+            log.high_watermark,
+        )
+
+    async def undecided_by(self, topic: str, partition: int) -> str:
+        await self._before("reader.undecided_by")
+        log = self._kafka.partition(topic, partition)
+        holders = {
+            one.transaction.transactional_id
+            for one in log.everything()
+            if one.transaction is not None and one.transaction.status is TransactionStatus.OPEN
+        }
+        return f"open transactions of {sorted(holders)}"
 
     async def ledger_topics(self) -> frozenset[str]:
         await self._before("reader.ledger_topics")

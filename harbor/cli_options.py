@@ -1,0 +1,74 @@
+"""Flags that commands of `paybond-harbor` share, and how they become settings: flag > environment > local file."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from harbor.settings import HarborSettings
+from schemas.errors import ConfigurationError
+from schemas.ids import TenantId, is_tenant_id
+from streams.runtime.logs import set_up_logs
+
+Result = TypeVar("Result")
+
+BootstrapOption = Annotated[
+    str | None,
+    typer.Option("--kafka-bootstrap", help="Brokers, host:port,… [PAYBOND_KAFKA_BOOTSTRAP]"),
+]
+PartitionsOption = Annotated[
+    int | None,
+    typer.Option("--partitions", help="P, fixed at the cluster's birth [PAYBOND_KAFKA_PARTITIONS]"),
+]
+SingleNodeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--single-node/--replicated",
+        help="Accept one copy of every record [PAYBOND_HARBOR_SINGLE_NODE]",
+        show_default=False,
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant's id.")]
+
+
+def settings_of(
+    *,
+    bootstrap: str | None = None,
+    partitions: int | None = None,
+    single_node: bool | None = None,
+    **flags: Any,
+) -> HarborSettings:
+    """Raises ConfigurationError."""
+    settings = HarborSettings.read(
+        kafka_bootstrap=bootstrap, kafka_partitions=partitions, single_node=single_node, **flags
+    )
+    if not settings.kafka_bootstrap:
+        raise ConfigurationError("PAYBOND_KAFKA_BOOTSTRAP (--kafka-bootstrap) is not set")
+    return settings
+
+
+def run_tool(work: Coroutine[Any, Any, Result]) -> Result:
+    """For all commands but `run`: talk goes to stderr."""
+    set_up_logs("paybond-harbor-cli")
+    return asyncio.run(work)
+
+
+def tell(text: str) -> None:
+    """Talk, beside the result."""
+    typer.echo(text, err=True)
+
+
+def show(document: object) -> None:
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def tenant_of(text: str) -> TenantId:
+    if not is_tenant_id(text):
+        raise ConfigurationError(f"{text!r} is no tenant id ([a-z0-9][a-z0-9-]{{1,62}})")
+    return TenantId(text)
