@@ -286,6 +286,7 @@ class KafkaAssigner:
             is_usable = False
             if not warmth.ahead:
                 await self._forget(partition)
+                _log.info("local_state_made_anew", partition=partition, stood_at=standing)
         return {
             topic: int(noted[restored_key(topic)])
             if is_usable and restored_key(topic) in noted
@@ -306,7 +307,6 @@ class KafkaAssigner:
         }
         await self._store.drop(partition)
         await self._store.write({partition: marks})
-        _log.info("local_state_too_old", partition=partition)
 
     async def _apply(
         self,
