@@ -6,7 +6,7 @@ suspension point. Whatever is not an ordinary abort ends the process: a successo
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -37,6 +37,7 @@ from schemas.errors import (
     OwnershipLostError,
     StateMismatchError,
 )
+from schemas.ids import TenantId
 
 # One transaction of 2,000 commands takes about 100 ms; more would only make the waiting longer (measured).
 RECORDS_MAX = 2_000
@@ -73,6 +74,11 @@ class HarborLoop:
     def partitions(self) -> frozenset[int]:
         """Those that are decided now: restored and not revoked."""
         return frozenset(self._next)
+
+    @property
+    def quarantined(self) -> Mapping[TenantId, str]:
+        """Tenants found in doubt at assignment; those that a command stopped say so in their own row."""
+        return self._quarantines.current()
 
     @property
     def is_restoring(self) -> bool:
