@@ -54,10 +54,15 @@ def encoded(members: Mapping[str, Any]) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()
 
 
+def members_of(ask: Ask) -> dict[str, Any]:
+    members: dict[str, Any] = json.loads(ask.body)
+    return members
+
+
 def proof_of(world: GatewayWorld, who: Credentials, ask: Ask, purpose: str, **changes: Any) -> str:
     """The proof header of this request, by a fresh nonce, valid from a minute ago for three to come."""
     now: datetime = changes.pop("now", world.clock.now())
-    made = {
+    made: dict[str, Any] = {
         "seed": who.seed,
         "key_id": who.key_id,
         "issued_at": now - timedelta(minutes=1),
