@@ -248,6 +248,7 @@ class _Lane:
         self._thread = ClientThread(name)
         self._settings = dict(settings)
         self._consumer: Consumer | None = None
+        self._known: set[str] = set()
 
     async def begin(self, place: TopicPartition) -> None:
         await self._thread.call(self._begin, place)
@@ -270,6 +271,13 @@ class _Lane:
     def _begin(self, place: TopicPartition) -> None:
         if self._consumer is None:
             self._consumer = Consumer(self._settings)
+        if place.topic not in self._known:
+            # An assigned topic without metadata waits for librdkafka's next look, up to a second (measured).
+            try:
+                self._consumer.list_topics(place.topic, timeout=_METADATA_SECONDS)
+            except KafkaException as exception:
+                raise outage_of(error_of(exception)) from exception
+            self._known.add(place.topic)
         self._consumer.assign([place])
 
     def _rest(self) -> None:
