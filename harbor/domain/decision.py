@@ -6,10 +6,11 @@ from the `SettlementRailRequested` events, one effect each; only a re-issue carr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from schemas.canonical.intent_bytes import IntentFrame
+from schemas.due import REISSUE_FIRST
 from schemas.ids import CommandId
 from schemas.intent_fold import IntentState, PartyPin, TenantState
 from schemas.messages.bodies import EvidenceBody, IntentBody
@@ -41,10 +42,14 @@ Consent: TypeAlias = IntentConsent | EvidenceConsent | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RailPolicy:
-    """Which adapters this deployment has behind `stripe_connect`. Live tenants never get the simulator."""
+    """Which adapters this deployment has behind `stripe_connect`. Live tenants never get the simulator.
+
+    `reissue_first` = how long an effect may stay without an answer before it is issued again; it doubles from there.
+    """
 
     is_simulator_enabled: bool = True
     is_stripe_enabled: bool = False
+    reissue_first: timedelta = REISSUE_FIRST
 
     def mode_for(self, tenant: TenantState) -> SettlementMode | None:
         """The adapter that would carry out this tenant's holds, or None: `rail_not_enabled`."""

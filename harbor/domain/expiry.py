@@ -69,7 +69,7 @@ def reissue(command: Command, body: ReissueEffect, facts: Facts) -> Decision | R
         return refuse("intent_not_found", intent_id=command.intent_id)
     if intent.hold.effect_id != body.effect_id or facts.tenant is None:
         return refuse("effect_not_outstanding", effect_id=body.effect_id)
-    due = next_due(intent, now=facts.now)
+    due = next_due(intent, now=facts.now, reissue_first=facts.rails.reissue_first)
     if due is None or due.at > facts.now or (due.issue or 0) < body.issue:
         return refuse("nothing_due", effect_id=body.effect_id)
     return Decision(reissued=effect_of(intent, facts.tenant, issue=body.issue))
