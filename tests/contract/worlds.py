@@ -218,17 +218,18 @@ class Member:
         self.consumer = consumer
         self.owned: set[int] = set()
         self.records: list[InputRecord] = []
-        self.last: Consumed | None = None
+        self.records_max = 100
+        self.sizes: list[int] = []
 
     @property
     def values(self) -> list[bytes | None]:
         return [record.value for record in self.records]
 
     async def consume(self) -> Consumed:
-        consumed = await self.consumer.consume(records_max=100)
+        consumed = await self.consumer.consume(records_max=self.records_max)
         self.owned = (self.owned - set(consumed.revoked)) | set(consumed.assigned)
         self.records += consumed.records
-        self.last = consumed
+        self.sizes.append(len(consumed.records))
         return consumed
 
     async def until_owned(self, count: int) -> Consumed:
