@@ -54,7 +54,11 @@ def refusal_answer(refusal: Refusal, request_id: str) -> Answer:
     body = error_body(
         code=refusal.code, message=refusal.message, request_id=request_id, details=details
     )
-    headers = {"retry-after": str(_RETRY_AFTER_SECONDS)} if rule.http_status in {429, 503} else {}
+    headers: dict[str, str] = {}
+    if rule.http_status in {429, 503}:
+        headers["retry-after"] = str(_RETRY_AFTER_SECONDS)
+    if rule.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
     return Answer(http_status=rule.http_status, body=body, headers=headers)
 
 
