@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from harbor.adapters.kafka_checkpoints import KafkaCheckpoints
 from harbor.adapters.kafka_commands import KafkaCommandConsumer
@@ -31,6 +32,7 @@ from harbor.engine.ports import StateStore
 from harbor.engine.preparation import Preparation
 from harbor.engine.provisioning import CommandDesk
 from harbor.observer import MetricsObserver
+from harbor.recovery.tick import RecoveryTick
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.messages.commands import Issuer
@@ -68,8 +70,34 @@ Companion = Callable[[Parts], Awaitable[None]]
 
 
 def companions(settings: HarborSettings) -> tuple[Companion, ...]:  # noqa: ARG001
-    """Tasks that share the loop's process and its store: none yet."""
-    return ()
+    """Tasks that share the loop's process and its store: the tick."""
+    return (_recover,)
+
+
+async def _recover(parts: Parts) -> None:
+    """Raises ConfigurationError without the tick's key."""
+    settings = parts.settings
+    sender = KafkaCommandSender(
+        producer_settings(settings, client_id=f"{settings.transactional_id}-recovery"),
+        issuer_key=settings.issuer_key(Issuer.RECOVERY),
+        partitions=settings.kafka_partitions,
+    )
+    tick = RecoveryTick(
+        store=parts.store,
+        sender=sender,
+        clock=parts.clock,
+        partitions=lambda: parts.loop.partitions,
+        quarantined=lambda: parts.loop.quarantined,
+        reissue_first=_reissue_first(settings),
+    )
+    try:
+        await tick.run()
+    finally:
+        sender.close()
+
+
+def _reissue_first(settings: HarborSettings) -> timedelta:
+    return timedelta(seconds=settings.reissue_seconds)
 
 
 def durability_of(settings: HarborSettings) -> Durability:
@@ -134,7 +162,10 @@ async def harbor_parts(settings: HarborSettings) -> AsyncIterator[Parts]:
                     store=store, reader=reader, pool=pool, assigner=assigner, clock=clock
                 ),
                 signer=CheckpointSigner(checkpoints, key=signing_key, partitions=partitions),
-                rules=BatchRules(partitions=partitions, rails=RailPolicy()),
+                rules=BatchRules(
+                    partitions=partitions,
+                    rails=RailPolicy(reissue_first=_reissue_first(settings)),
+                ),
                 issuer_keys=issuer_keys,
                 observer=MetricsObserver(metrics),
                 records_max=settings.batch_records_max,
