@@ -16,6 +16,8 @@ from schemas.ids import TenantId
 from schemas.ledger.checkpoint import verifier_key_of
 
 LOCAL_FILE: Final = Path(".paybond") / "local.json"
+# Beside it: per program's prefix, the variables its command line tools need. Programs read it as they read local.json.
+SETTINGS_FILE_NAME: Final = "settings.json"
 
 FIRST_TENANT: Final = TenantId("tenant-vec")
 SECOND_TENANT: Final = TenantId("tenant-two")
@@ -127,6 +129,7 @@ def document_of(
 
 
 def write_local_file(path: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all, mode 0600; also for the settings file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_secret(path, json.dumps(document, indent=2) + "\n")
 

@@ -217,6 +217,15 @@ def add_agent_key(machine: Machine, tenant: TenantAccess) -> Task:
     )
 
 
+def tool_settings(machine: Machine) -> Mapping[str, Mapping[str, str]]:
+    """Per prefix, what a person's `paybond-harbor …` needs on this machine; `run` is the supervisor's."""
+    return {
+        "PAYBOND_HARBOR_": _tools(machine),
+        "PAYBOND_STREAMS_": _views(machine),
+        "PAYBOND_GATEWAY_": _gateway(machine),
+    }
+
+
 def _script(machine: Machine, name: str) -> str:
     return str(machine.binaries / name)
 

@@ -27,6 +27,7 @@ from deploy.local.generated_keys import Secret, ensure_keys, write_secret
 from deploy.local.local_file import (
     FIRST_TENANT,
     SECOND_TENANT,
+    SETTINGS_FILE_NAME,
     LocalAddresses,
     TenantAccess,
     document_of,
@@ -45,6 +46,7 @@ from deploy.local.programs import (
     create_tenant,
     preparations,
     programs,
+    tool_settings,
 )
 from deploy.local.running_lock import write_state
 from deploy.local.server_process import PID_FILE, accepts_connections, free_port, stop_recorded
@@ -136,6 +138,8 @@ class Stack:
         self._supervisor.start_programs(gateway, ports=self._ports)
         first, second = self._tenants(machine)
         document = document_of(self._addresses(machine), first=first, second=second)
+        settings_file = self._options.local_file.with_name(SETTINGS_FILE_NAME)
+        write_local_file(settings_file, tool_settings(machine))
         write_local_file(self._options.local_file, document)
         return document
 

@@ -5,6 +5,7 @@ A variable with a program's own prefix that no field claims refuses to start: a 
 
 import json
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,6 +17,8 @@ from schemas.errors import ConfigurationError
 from schemas.topics import PARTITIONS_ONE_MACHINE
 
 LOCAL_FILE = Path(".paybond") / "local.json"
+# Per program's prefix, variables as they would stand in its environment: what a tool needs beyond local.json.
+LOCAL_SETTINGS_FILE = Path(".paybond") / "settings.json"
 _SHARED_PREFIXES = (
     "PAYBOND_KAFKA_",
     "PAYBOND_POSTGRES_",
@@ -90,7 +93,13 @@ class SharedSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 – pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _SecretFiles(settings_cls), _LocalFile(settings_cls)
+        return (
+            init_settings,
+            env_settings,
+            _SecretFiles(settings_cls),
+            _LocalSettingsFile(settings_cls),
+            _LocalFile(settings_cls),
+        )
 
     @classmethod
     def read(cls, **flags: Any) -> Self:
@@ -129,6 +138,21 @@ def _sentence(settings: type[SharedSettings], error: ValidationError) -> str:
     return "; ".join(faults)
 
 
+def _file_values(settings: Any, variables: Mapping[str, str]) -> dict[str, Any]:
+    """`NAME_FILE` = a file whose content is NAME. Raises ConfigurationError."""
+    found: dict[str, Any] = {}
+    for field, info in settings.model_fields.items():
+        name = environment_name(settings, field)
+        path = variables.get(f"{name}_FILE")
+        if path:
+            try:
+                content = Path(path).read_text().strip()
+            except OSError as error:
+                raise ConfigurationError(f"{name}_FILE: {error}") from error
+            found[str(info.validation_alias or field)] = content
+    return found
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
     """`NAME_FILE` = a file whose content is NAME: secrets as mounted files."""
 
@@ -136,17 +160,27 @@ class _SecretFiles(PydanticBaseSettingsSource):
         raise AssertionError("only called as a whole")
 
     def __call__(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for field, info in self.settings_cls.model_fields.items():
-            name = environment_name(self.settings_cls, field)  # type: ignore[arg-type]
-            path = os.environ.get(f"{name}_FILE")
-            if path:
-                try:
-                    content = Path(path).read_text().strip()
-                except OSError as error:
-                    raise ConfigurationError(f"{name}_FILE: {error}") from error
-                found[str(info.validation_alias or field)] = content
-        return found
+        return _file_values(self.settings_cls, os.environ)
+
+
+class _LocalSettingsFile(PydanticBaseSettingsSource):
+    """What `paybond-local up` gives its own programs: so that tools work in its directory without any variable."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        raise AssertionError("only called as a whole")
+
+    def __call__(self) -> dict[str, Any]:
+        try:
+            document = json.loads(LOCAL_SETTINGS_FILE.read_text())
+        except (OSError, ValueError):
+            return {}
+        variables = document.get(self.settings_cls.own_prefix, {})  # type: ignore[attr-defined]
+        plain = {
+            str(info.validation_alias or field): variables[name]
+            for field, info in self.settings_cls.model_fields.items()
+            if (name := environment_name(self.settings_cls, field)) in variables  # type: ignore[arg-type]
+        }
+        return plain | _file_values(self.settings_cls, variables)
 
 
 class _LocalFile(PydanticBaseSettingsSource):

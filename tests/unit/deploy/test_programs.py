@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.generated_keys import Secret, ensure_keys
-from deploy.local.local_file import first_tenant
+from deploy.local.local_file import SETTINGS_FILE_NAME, first_tenant, write_local_file
 from deploy.local.programs import (
     Machine,
     Port,
@@ -20,10 +20,12 @@ from deploy.local.programs import (
     create_tenant,
     preparations,
     programs,
+    tool_settings,
 )
 from gateway.settings import GatewaySettings
 from harbor.settings import HarborSettings
-from streams.runtime.shared_settings import SharedSettings
+from streams.runtime.shared_settings import Broker, SharedSettings
+from streams.settings import StreamsSettings
 
 
 @pytest.fixture
@@ -173,6 +175,50 @@ def test_the_gateways_settings_take_every_variable_they_are_given(
     assert isinstance(settings, GatewaySettings)
     assert settings.peppers.keys["p1"] == machine.keys.raw(Secret.API_KEY_PEPPER)
     assert settings.ledger_verifier_keys == (machine.keys.ledger_public_key.hex(),)
+
+
+def test_the_streams_settings_take_every_variable_they_are_given(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(
+        StreamsSettings, dict(program(machine, ProgramName.VIEWS).environment), monkeypatch
+    )
+
+    assert isinstance(settings, StreamsSettings)
+    assert settings.public_keys == (machine.keys.ledger_public_key,)
+
+
+@pytest.mark.parametrize("settings", [HarborSettings, StreamsSettings, GatewaySettings])
+def test_a_tool_in_the_same_directory_needs_no_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: type[SharedSettings]
+) -> None:
+    machine = a_machine(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_local_file(Path(".paybond") / SETTINGS_FILE_NAME, tool_settings(machine))
+
+    found = settings_of(settings, {}, monkeypatch)
+
+    assert found.kafka_broker is Broker.EMBEDDED
+    assert found.kafka_bootstrap == machine.kafka_bootstrap
+    assert found.postgres_dsn.get_secret_value() in set(machine.dsns.values())
+
+
+def test_the_environment_wins_over_the_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_local_file(Path(".paybond") / SETTINGS_FILE_NAME, tool_settings(a_machine(tmp_path)))
+
+    found = settings_of(HarborSettings, {"PAYBOND_KAFKA_BOOTSTRAP": "elsewhere:1"}, monkeypatch)
+
+    assert found.kafka_bootstrap == "elsewhere:1"
+
+
+def test_a_tool_of_harbor_may_send_commands_but_not_sign_a_ledger(machine: Machine) -> None:
+    variables = tool_settings(machine)["PAYBOND_HARBOR_"]
+
+    assert "PAYBOND_HARBOR_ISSUER_KEY_CLI_FILE" in variables
+    assert "PAYBOND_HARBOR_LEDGER_SIGNING_SEED_FILE" not in variables
 
 
 def test_harbor_waits_a_session_before_it_comes_back(machine: Machine) -> None:
