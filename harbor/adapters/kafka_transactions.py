@@ -6,6 +6,7 @@ written is asked of the last record per partition only (a callback per record wo
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -180,6 +181,8 @@ class KafkaTransactions:
             self._last[topic, partition] = offset
 
     def _drop(self) -> None:
-        self._producer.purge()
-        # Reports of what was purged refer to this object: taken now, they can't come later.
-        self._producer.poll(0)
+        # A fenced producer says so once more at every call; there is nothing left to learn from it.
+        with suppress(KafkaException):
+            self._producer.purge()
+            # Reports of what was purged refer to this object: taken now, they can't come later.
+            self._producer.poll(0)
