@@ -1,1 +1,0 @@
-"""One suite for the engine's ports: each case is written once and runs on every adapter."""

@@ -11,6 +11,7 @@ from tests.contract.worlds import (
     a_record,
     committed_values,
     send_commands,
+    settled_offset,
     until,
 )
 
@@ -60,9 +61,9 @@ async def test_nothing_of_an_open_transaction_is_read_and_it_holds_the_stable_of
     await transactions.flush()
 
     stable, end = await reader.stable_offset(topic, 0), await reader.end_offset(topic, 0)
-    seen_while_open = await committed_values(reader, topic)
+    seen_while_open = await committed_values(reader, topic, end=stable)
     await transactions.commit()
-    stable_after = await reader.stable_offset(topic, 0)
+    stable_after = await settled_offset(reader, topic)
 
     assert (stable, end) == (1, 2)
     assert seen_while_open == [b"before"]

@@ -4,6 +4,7 @@ A world is one test's own: its input topic, its group and its output topics are 
 every broker. The name of the input topic is a constant of the adapters; on a shared broker it is patched for the test.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -49,6 +50,7 @@ INPUT_PARTITIONS = 2
 SECONDS_MAX = 40.0
 # On a busy broker an empty answer proves nothing; so many in a row, after a record that did come, do.
 _EMPTY_BATCHES = 5
+_SETTLING_PAUSE_SECONDS = 0.02
 
 _ADAPTERS_OF_THE_INPUT = (
     "harbor.adapters.kafka_commands",
@@ -199,11 +201,24 @@ async def send_commands(world: World, *values: bytes, partition: int = 0) -> Non
     )
 
 
+async def settled_offset(reader: LogReader, topic: str) -> int:
+    """The end of partition 0 once nothing below it is undecided.
+
+    A commit is answered before its markers are written (measured on Apache Kafka: some 100 ms), so whoever reads
+    right behind it waits for the last stable offset, as a restore does.
+    """
+    deadline = time.monotonic() + SECONDS_MAX
+    while (stable := await reader.stable_offset(topic, 0)) < await reader.end_offset(topic, 0):
+        assert time.monotonic() < deadline, f"{topic} stays undecided at {stable}"
+        await asyncio.sleep(_SETTLING_PAUSE_SECONDS)
+    return stable
+
+
 async def committed_values(
     reader: LogReader, topic: str, *, start: int = 0, end: int | None = None
 ) -> list[bytes | None]:
-    """Of partition 0, below the last stable offset unless `end` says otherwise."""
-    limit = await reader.stable_offset(topic, 0) if end is None else end
+    """Of partition 0, up to where the log is settled unless `end` says otherwise."""
+    limit = await settled_offset(reader, topic) if end is None else end
     return [record.value for record in await records_of(reader, topic, start=start, end=limit)]
 
 
