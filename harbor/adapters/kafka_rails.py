@@ -22,6 +22,7 @@ from streams.runtime.clock import SystemClock
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 500
 _METADATA_SECONDS = 10.0
+_FETCH_WAIT_MILLISECONDS = 100
 _END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001 – librdkafka's own name
 
 
@@ -29,7 +30,14 @@ class KafkaEffectLog:
     """Effects from the group's committed offset, or from the log's beginning: an effect is never skipped."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._consumer = Consumer({**config, "auto.offset.reset": "earliest"})
+        # An idle fetch is answered as soon as there is something; asking 200 times a second gains nothing here.
+        self._consumer = Consumer(
+            {
+                **config,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": _FETCH_WAIT_MILLISECONDS,
+            }
+        )
         self._thread = ThreadPoolExecutor(1, "effect-log")
         self._assigned: list[int] = []
         self._revoked: list[int] = []
@@ -67,12 +75,14 @@ class KafkaEffectLog:
 
 
 class KafkaOutstanding:
-    """Outstanding effects by intent, from `paybond.intents`; only those are kept, whatever the topic holds."""
+    """Outstanding effects by intent, from `paybond.intents`; only those are kept, whatever the topic holds.
+
+    A partition is assigned while it is read and not a moment longer: an idle worker fetches nothing.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = dict(config)
+        self._consumer = Consumer(dict(config))
         self._thread = ThreadPoolExecutor(1, "outstanding")
-        self._consumers: dict[int, Consumer] = {}
         self._next: dict[int, int] = {}
         self._effects: dict[int, dict[tuple[str, str], str]] = {}
 
@@ -81,35 +91,35 @@ class KafkaOutstanding:
 
     def _catch_up(self, partition: int) -> None:
         """Read to the end of what is committed: with read_committed the end-of-partition event is that."""
-        consumer = self._consumers.get(partition)
-        if consumer is None:
-            consumer = Consumer(self._config)
-            start = self._beginning(consumer, partition)
-            consumer.assign([TopicPartition(INTENTS, partition, start)])
-            self._consumers[partition] = consumer
-            self._effects[partition] = {}
-        else:
-            # A partition at its end says so again only when something is asked of it anew.
-            position = consumer.position([TopicPartition(INTENTS, partition)])[0].offset
-            _, end = self._watermarks(consumer, partition)
-            if position >= end:
-                return
-            consumer.seek(TopicPartition(INTENTS, partition, max(position, 0)))
-        self._read_to_end(consumer, partition)
+        low, high = self._watermarks(partition)
+        start = max(self._next.get(partition, low), low)
+        if start >= high:
+            return
+        place = TopicPartition(INTENTS, partition, start)
+        self._consumer.assign([place])
+        try:
+            self._next[partition] = self._read_to_end(partition, start)
+        finally:
+            self._consumer.unassign()
 
-    def _read_to_end(self, consumer: Consumer, partition: int) -> None:
-        states = self._effects[partition]
+    def _read_to_end(self, partition: int, start: int) -> int:
+        """The offset to go on from."""
+        states = self._effects.setdefault(partition, {})
+        following = start
         while True:
-            first = consumer.poll(_METADATA_SECONDS)
+            first = self._consumer.poll(_METADATA_SECONDS)
             if first is None:
                 raise BrokerUnavailableError(f"{INTENTS}: nothing for {_METADATA_SECONDS} s")
             # `consume(n, t)` waits the whole t unless n are there.
-            for message in [first, *consumer.consume(_RECORDS_MAX, 0)]:
+            for message in [first, *self._consumer.consume(_RECORDS_MAX, 0)]:
                 error = message.error()
+                offset = message.offset()
                 if error is None:
+                    assert offset is not None
                     self._take(states, message.key(), message.value())
+                    following = offset + 1
                 elif error.code() == _END_OF_PARTITION:
-                    return
+                    return following
                 elif not error.retriable():
                     raise BrokerUnavailableError(str(error))
 
@@ -127,12 +137,9 @@ class KafkaOutstanding:
         else:
             states[intent] = message.hold.effect_id
 
-    def _beginning(self, consumer: Consumer, partition: int) -> int:
-        return self._watermarks(consumer, partition)[0]
-
-    def _watermarks(self, consumer: Consumer, partition: int) -> tuple[int, int]:
+    def _watermarks(self, partition: int) -> tuple[int, int]:
         try:
-            low, high = consumer.get_watermark_offsets(
+            low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(INTENTS, partition), timeout=_METADATA_SECONDS
             )
         except KafkaException as error:
@@ -145,13 +152,10 @@ class KafkaOutstanding:
 
     def forget(self, partition: int) -> None:
         self._effects.pop(partition, None)
-        consumer = self._consumers.pop(partition, None)
-        if consumer is not None:
-            self._thread.submit(consumer.close)
+        self._next.pop(partition, None)
 
     async def close(self) -> None:
-        for partition in tuple(self._consumers):
-            self.forget(partition)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._consumer.close)
         await asyncio.to_thread(self._thread.shutdown)
 
 
