@@ -8,7 +8,7 @@ Per partition, so that a system that goes on working is no finding:
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -144,13 +144,14 @@ class Audit:
             states, tips = StateComparison(topics), TipComparison(topics)
             signed = [*topics.checkpoints, *(tables.signed_sizes if tables is not None else ())]
             checkpoints = CheckpointComparison(signed)
-            async for step in rereading.steps():  # 3
-                states.see(step)
-                tips.see(step)
-                checkpoints.see(step)
-                if tables is not None:
-                    await tables.see(step)
-                watcher.read(tenant_id, entries=step.entry.seq)
+            async with aclosing(rereading.steps()) as steps:
+                async for step in steps:  # 3
+                    states.see(step)
+                    tips.see(step)
+                    checkpoints.see(step)
+                    if tables is not None:
+                        await tables.see(step)
+                    watcher.read(tenant_id, entries=step.entry.seq)
             reading = rereading.reading()
             found = [states.finish(reading)]
             if tables is not None:

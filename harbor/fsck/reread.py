@@ -4,7 +4,7 @@ The first record that does not fit ends the reading, because nothing after it ca
 contradict each other (`prev_hash`), a third witness, the next record or the tip, tells which of them was changed.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from harbor.engine.ports import LogRecord
@@ -85,24 +85,21 @@ class Rereading:
         self._pins: dict[str, PartyPin] = {}
         self._first_bad: Finding | None = None
 
-    async def steps(self) -> AsyncIterator[Step]:
+    async def steps(self) -> AsyncGenerator[Step, None]:
         """Each good entry in turn. Raises what the records raise: BrokerUnavailableError."""
-        present = await self._next()
-        while present is not None:
-            following = await self._next()
-            self._first_bad = self._misfit(present, following)
-            if self._first_bad is not None:
-                return
-            assert present.entry is not None
-            try:
-                step = self._step(present, present.entry)
-            except FoldError as error:
-                self._first_bad = self._finding(
-                    self._expected_seq, FindingKind.IMPOSSIBLE, str(error)
-                )
-                return
-            yield step
-            present = following
+        try:
+            present = await self._next()
+            while present is not None:
+                following = await self._next()
+                step = self._next_step(present, following)
+                if step is None:
+                    return
+                yield step
+                present = following
+        finally:
+            # A break leaves records unread; whoever reads them has to be told that nobody will.
+            if isinstance(self._records, AsyncGenerator):
+                await self._records.aclose()
 
     def reading(self) -> LedgerReading:
         """Of all steps so far."""
@@ -124,6 +121,18 @@ class Rereading:
     async def _next(self) -> _Record | None:
         record = await anext(self._records, None)
         return None if record is None else _read(record)
+
+    def _next_step(self, present: _Record, following: _Record | None) -> Step | None:
+        """None where the reading ends: `first_bad` says why."""
+        self._first_bad = self._misfit(present, following)
+        if self._first_bad is not None:
+            return None
+        assert present.entry is not None
+        try:
+            return self._step(present, present.entry)
+        except FoldError as error:
+            self._first_bad = self._finding(self._expected_seq, FindingKind.IMPOSSIBLE, str(error))
+            return None
 
     def _misfit(self, record: _Record, following: _Record | None) -> Finding | None:
         """Why the record is not the next entry, in this order: readable, tenant, place, `prev_hash`."""
