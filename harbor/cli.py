@@ -19,6 +19,7 @@ from harbor.cli_options import (
     SingleNodeOption,
     settings_of,
 )
+from harbor.fsck.cli import fsck
 from schemas.errors import PaybondError
 from schemas.messages.avro_codec import registry
 from schemas.messages.avro_compatibility import registry_faults
@@ -32,6 +33,7 @@ app.add_typer(cli_tenants.app, name="tenants")
 app.add_typer(cli_quarantine.app, name="quarantine")
 app.add_typer(schemas_app, name="schemas")
 app.command("status")(cli_quarantine.status)
+app.command("fsck")(fsck)
 
 
 @app.command()

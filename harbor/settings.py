@@ -1,10 +1,10 @@
 """Settings of Harbor's programs (`run`, `rails run`, the tools): `PAYBOND_HARBOR_*` and the shared ones."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
 from schemas.messages.commands import Issuer
@@ -31,6 +31,8 @@ class HarborSettings(SharedSettings):
     """Port of `paybond-harbor rails run`."""
     ledger_signing_seed: SecretStr | None = None
     """Ed25519 seed of the ledger's checkpoints."""
+    ledger_verifier_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """Public keys of the ledger that `fsck` believes, hex, `,` between; that of the signing seed is believed too."""
     issuer_key_gateway: SecretStr | None = None
     """MAC key of commands issued by the gateway."""
     issuer_key_rails: SecretStr | None = None
@@ -55,6 +57,11 @@ class HarborSettings(SharedSettings):
     """First answers it loses, in basis points."""
     simulator_duplicate_bps: int = Field(default=0, ge=0, le=10_000)
     """Answers it gives twice, in basis points."""
+
+    @field_validator("ledger_verifier_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
     @property
     def transactional_id(self) -> str:

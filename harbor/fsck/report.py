@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -55,7 +56,7 @@ def table(reports: Sequence[TenantReport]) -> Table:
             str(report.intents),
             str(report.checkpoints),
             "not read" if report.table_size is None else str(report.table_size),
-            _result(report),
+            escape(_result(report)),
         )
     return shown
 
