@@ -82,7 +82,7 @@ async def test_the_same_key_is_another_in_another_partition_or_namespace(
 async def test_a_write_is_atomic_over_all_its_partitions(
     open_store: Callable[[], StateStore],
 ) -> None:
-    # Whoever reads 0 first and 1 after it can't find 1 behind: both turned at once.
+    # Whoever asks for 0 first and for 1 right behind it can't find 1 behind: both turned at once.
     store = open_store()
     cell = (SPACE, b"round")
     await store.write({0: {cell: b"%06d" % 0}, 1: {cell: b"%06d" % 0}})
@@ -98,10 +98,11 @@ async def test_a_write_is_atomic_over_all_its_partitions(
 
     async def watch() -> None:
         while not is_over:
-            first = (await store.get_many(0, [cell]))[cell]
-            second = (await store.get_many(1, [cell]))[cell]
-            if second < first:
-                behind.append((first, second))
+            first, second = await asyncio.gather(
+                store.get_many(0, [cell]), store.get_many(1, [cell])
+            )
+            if second[cell] < first[cell]:
+                behind.append((first[cell], second[cell]))
 
     await asyncio.gather(write(), watch(), watch())
     await store.close()

@@ -258,8 +258,10 @@ class Member:
         await self.drain()
 
     async def drain(self) -> None:
+        deadline = time.monotonic() + SECONDS_MAX
         empty = 0
         while empty < _EMPTY_BATCHES:
+            assert time.monotonic() < deadline, f"records keep coming: {self.values[-10:]}"
             empty = 0 if (await self.consume()).records else empty + 1
 
 
