@@ -21,6 +21,7 @@ _log = structlog.get_logger()
 
 # One batch is stored while none waits: the pump itself waits for the commit.
 _CHANNEL_BATCHES_MAX = 1
+_CRASH_LOOK_SECONDS = 0.05
 
 
 class _WithoutFaustsOwnConsumer(BootStrategy):
@@ -30,6 +31,12 @@ class _WithoutFaustsOwnConsumer(BootStrategy):
 
 class _App(faust.App):
     BootStrategy = _WithoutFaustsOwnConsumer
+
+    def _new_consumer(self) -> Any:
+        # It is made, though never started, with an event loop for its thread, which nobody else would close.
+        consumer: Any = super()._new_consumer()
+        consumer._thread.thread_loop.close()  # noqa: SLF001
+        return consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +107,11 @@ async def run_agent(
 async def _until(drained: asyncio.Event, app: faust.App) -> None:
     """Raises the reason if the app crashes first."""
     waiting = asyncio.create_task(drained.wait())
-    stopped = asyncio.create_task(app.wait_until_stopped())
-    await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (waiting, stopped):
-        task.cancel()
-    await asyncio.gather(waiting, stopped, return_exceptions=True)
+    try:
+        # Looked at, not awaited: Faust's own waiting leaves tasks behind when it is cancelled.
+        while not waiting.done() and not app.should_stop:
+            await asyncio.wait({waiting}, timeout=_CRASH_LOOK_SECONDS)
+    finally:
+        waiting.cancel()
     if app.crash_reason is not None:
         raise app.crash_reason

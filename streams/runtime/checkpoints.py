@@ -5,17 +5,16 @@ epoch = mine AND next_offset = old; 3. fewer rows than asked for = another owner
 OwnershipLostError, nothing is written.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-import psycopg
 from psycopg.rows import TupleRow
 
 from schemas.errors import OwnershipLostError
 from schemas.ledger.entry_chain import CHAIN_START, ChainEnd
 from schemas.ledger.merkle_tree import Frontier
-from streams.runtime.postgres import Pool, outages, sql_blocks
+from streams.runtime.postgres import Connection, Pool, outages, sql_blocks
 from streams.runtime.records import TopicPartition
 
 _SQL = sql_blocks("streams.runtime", "checkpoints.sql")
@@ -120,9 +119,13 @@ class PostgresCheckpoints:
                 return [_position(row) for row in await cursor.fetchall()]
 
 
-async def advance(cursor: psycopg.AsyncCursor[TupleRow], advances: Iterable[Advance]) -> None:
-    """Steps 2 and 3, inside the caller's transaction, rows in key order. Raises OwnershipLostError."""
+async def advance(connection: Connection, advances: Iterable[Advance]) -> Callable[[], None]:
+    """Steps 2 and 3, inside the caller's transaction and pipeline, rows in key order.
+
+    The answer is to be called after the pipeline's sync and before the commit: it raises OwnershipLostError.
+    """
     ordered = sorted(advances, key=lambda move: _order(move.before))
+    cursor = connection.cursor()
     rows = [
         {
             **_key(move.before),
@@ -135,15 +138,21 @@ async def advance(cursor: psycopg.AsyncCursor[TupleRow], advances: Iterable[Adva
         }
         for move in ordered
     ]
-    if not rows:
-        return
-    await cursor.executemany(_SQL["advance"], rows)
-    if cursor.rowcount != len(rows):
+    if rows:
+        await cursor.executemany(_SQL["advance"], rows)
+
+    def check() -> None:
+        if not rows or cursor.rowcount == len(rows):
+            return
         first = ordered[0].before
+        missing = len(rows) - cursor.rowcount
         raise OwnershipLostError(
-            resource=f"{first.projection} of {first.at.topic}/{first.at.partition} and {len(rows) - 1} more",
-            reason=f"{len(rows) - cursor.rowcount} checkpoint rows have a newer epoch or another offset",
+            resource=f"{first.projection} of {first.at.topic}/{first.at.partition} "
+            f"and {len(rows) - 1} more",
+            reason=f"{missing} checkpoint rows have a newer epoch or another offset",
         )
+
+    return check
 
 
 def _order(position: Position) -> tuple[str, TopicPartition]:

@@ -3,11 +3,11 @@
 The checkpoint is moved first, so that a worker that was replaced learns it before it writes a row.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -19,7 +19,7 @@ from schemas.messages.avro_codec import decode_as
 from schemas.tables.rows import EntryRow, TenantRow, TotalsChange
 from schemas.topics import LEDGER_PREFIX
 from streams.runtime.checkpoints import LIVE_GENERATION, Advance, advance
-from streams.runtime.postgres import Pool, outages, sql_blocks
+from streams.runtime.postgres import Connection, Pool, outages, sql_blocks
 from streams.runtime.records import TopicPartition
 from streams.views import ledger_view
 from streams.views.tables import (
@@ -41,6 +41,7 @@ _CHANGE_COLUMNS = tuple(field.name for field in fields(TotalsChange))
 _TENANT_COLUMNS = tuple(field.name for field in fields(TenantRow))
 
 _Cursor = psycopg.AsyncCursor[TupleRow]
+_Change = TypeVar("_Change", BodyChange, OperationChange, SignedRoot)
 
 
 class PostgresViews:
@@ -71,87 +72,69 @@ class PostgresViews:
         ordered = sorted(writes, key=lambda write: write.tenant_id)
         entries = [row for write in ordered for row in write.folded.entries]
         known = [row for write in ordered for row in write.known]
-        restored: dict[str, int] = {}
-        changed: dict[str, int] = {}
-        async with self._transaction() as cursor:
-            await advance(cursor, [write.advance for write in ordered])
+        found: Sequence[TupleRow] = ()
+        async with self._transaction() as batch:
+            await batch.advance([write.advance for write in ordered])
             if entries:
                 changes = [row for write in ordered for row in write.folded.changes]
                 arguments = _arrays(_ENTRY_COLUMNS, entries) | {
                     f"change_{name}": column
                     for name, column in _arrays(_CHANGE_COLUMNS, changes).items()
                 }
-                await cursor.execute(_SQL["put_entries"], arguments)
-                await self._put_states(cursor, ordered)
-                await self._grow(cursor, ordered)
-                await _notify(cursor, {row.tenant_id: row.seq for row in entries})
+                await batch.one("put_entries", arguments)
+                await _put_states(batch, ordered)
+                await _grow(batch, ordered)
+                await batch.notify({row.tenant_id: row.seq for row in entries})
             if known:
-                await cursor.execute(_SQL["restore_entries"], _arrays(_ENTRY_COLUMNS, known))
-                for tenant_id, rows, changed_seq in await cursor.fetchall():
-                    restored[tenant_id] = rows
-                    if changed_seq is not None:
-                        changed[tenant_id] = changed_seq
-        return LedgerStored(restored=restored, changed=changed)
+                cursor = await batch.one("restore_entries", _arrays(_ENTRY_COLUMNS, known))
+                found = await cursor.fetchall()
+        return LedgerStored(
+            restored={tenant_id: rows for tenant_id, rows, _ in found},
+            changed={tenant_id: seq for tenant_id, _, seq in found if seq is not None},
+        )
 
     async def store_bodies(
         self, advances: Sequence[Advance], changes: Sequence[BodyChange]
     ) -> Mapping[TopicPartition, int]:
         erased = [_body_arguments(change) for change in changes if change.row is None]
-        restored: dict[TopicPartition, int] = {}
-        async with self._transaction() as cursor:
-            await advance(cursor, advances)
-            await _many(cursor, "erase_body", erased)
-            for at, is_known in sorted({(change.at, change.is_known) for change in changes}):
-                rows = [
-                    _body_arguments(change)
-                    for change in changes
-                    if change.row is not None and (change.at, change.is_known) == (at, is_known)
-                ]
-                count = await _many(cursor, "put_body", rows)
-                if is_known:
-                    restored[at] = count
-            await _notify(cursor, dict.fromkeys((change.key.tenant_id for change in changes), 0))
-        return restored
+        kept = [change for change in changes if change.row is not None]
+        async with self._transaction() as batch:
+            await batch.advance(advances)
+            await batch.many("erase_body", erased)
+            restored = [
+                (at, await batch.many("put_body", [_body_arguments(change) for change in known]))
+                for at, known in _groups(kept)
+            ]
+            await batch.notify(dict.fromkeys((change.key.tenant_id for change in changes), 0))
+        return _restored(restored)
 
     async def store_operations(
         self, advances: Sequence[Advance], changes: Sequence[OperationChange]
     ) -> Mapping[TopicPartition, int]:
-        restored: dict[TopicPartition, int] = {}
-        async with self._transaction() as cursor:
-            await advance(cursor, advances)
-            for at, is_known in sorted({(change.at, change.is_known) for change in changes}):
-                rows = [
-                    _columns(change.row)
-                    for change in changes
-                    if (change.at, change.is_known) == (at, is_known)
-                ]
-                count = await _many(cursor, "put_operation", rows)
-                if is_known:
-                    restored[at] = count
-            await _notify(cursor, dict.fromkeys((change.row.tenant_id for change in changes), 0))
-        return restored
+        async with self._transaction() as batch:
+            await batch.advance(advances)
+            restored = [
+                (at, await batch.many("put_operation", [_columns(change.row) for change in known]))
+                for at, known in _groups(changes)
+            ]
+            await batch.notify(dict.fromkeys((change.row.tenant_id for change in changes), 0))
+        return _restored(restored)
 
     async def prune_operations(self, *, before: datetime, rows_max: int) -> int:
-        async with self._transaction() as cursor:
-            await cursor.execute(_SQL["prune_operations"], {"before": before, "rows_max": rows_max})
-            return cursor.rowcount
+        async with self._transaction() as batch:
+            cursor = await batch.one("prune_operations", {"before": before, "rows_max": rows_max})
+        return cursor.rowcount
 
     async def store_waiting(
         self, advances: Sequence[Advance], roots: Sequence[SignedRoot]
     ) -> Mapping[TopicPartition, int]:
-        restored: dict[TopicPartition, int] = {}
-        async with self._transaction() as cursor:
-            await advance(cursor, advances)
-            for at, is_known in sorted({(root.at, root.is_known) for root in roots}):
-                rows = [
-                    _root_arguments(root)
-                    for root in roots
-                    if (root.at, root.is_known) == (at, is_known)
-                ]
-                count = await _many(cursor, "put_waiting", rows)
-                if is_known:
-                    restored[at] = count
-        return restored
+        async with self._transaction() as batch:
+            await batch.advance(advances)
+            restored = [
+                (at, await batch.many("put_waiting", [_root_arguments(root) for root in known]))
+                for at, known in _groups(roots)
+            ]
+        return _restored(restored)
 
     async def ready(
         self, partitions: Collection[TopicPartition], *, rows_max: int
@@ -198,59 +181,92 @@ class PostgresViews:
 
     async def publish(self, roots: Sequence[SignedRoot]) -> None:
         rows = [_root_arguments(root) for root in roots]
-        async with self._transaction() as cursor:
-            await _many(cursor, "publish", rows)
-            await _many(cursor, "drop_waiting", rows)
-            await _notify(cursor, dict.fromkeys((root.tenant_id for root in roots), 0))
-
-    async def _put_states(self, cursor: _Cursor, writes: Sequence[LedgerWrite]) -> None:
-        tenants = [write.folded.tenant for write in writes if write.folded.tenant is not None]
-        await _many(cursor, "put_tenant", [_columns(row) for row in tenants])
-        intents = [row for write in writes for row in write.folded.intents]
-        await _many(cursor, "put_intent", [_columns(row) for row in intents])
-
-    async def _grow(self, cursor: _Cursor, writes: Sequence[LedgerWrite]) -> None:
-        runs = [
-            {"tenant_id": write.tenant_id, **_columns(run)}
-            for write in writes
-            for run in write.growth.runs
-        ]
-        await _many(cursor, "grow_tile", runs)
-        full = [
-            {"tenant_id": write.tenant_id, "tile": tile}
-            for write in writes
-            for tile in write.growth.full_leaf_tiles
-        ]
-        await _many(cursor, "fill_leaf_tile", full)
+        async with self._transaction() as batch:
+            await batch.many("publish", rows)
+            await batch.many("drop_waiting", rows)
+            await batch.notify(dict.fromkeys((root.tenant_id for root in roots), 0))
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[_Cursor]:
-        """One transaction in one pipeline. Raises DataRefusedError, DatabaseUnavailableError."""
+    async def _transaction(self) -> AsyncIterator["_Batch"]:
+        """One transaction in one pipeline: sent at once, and the checkpoints' answers read before the commit.
+
+        Raises OwnershipLostError, DataRefusedError, DatabaseUnavailableError.
+        """
         with outages():
             async with (
                 self._pool.connection() as connection,
+                connection.pipeline() as pipeline,
                 connection.transaction(),
-                connection.pipeline(),
-                connection.cursor() as cursor,
             ):
-                yield cursor
+                batch = _Batch(connection)
+                yield batch
+                await pipeline.sync()
+                batch.check()
 
 
-async def _many(cursor: _Cursor, block: str, rows: Sequence[Mapping[str, Any]]) -> int:
-    """How many rows were written."""
-    if not rows:
-        return 0
-    await cursor.executemany(_SQL[block], rows)
-    return cursor.rowcount
+class _Batch:
+    """Statements of one transaction. A cursor of its own each: their counts are read after the sync."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.check: Callable[[], None] = lambda: None
+
+    async def advance(self, advances: Sequence[Advance]) -> None:
+        self.check = await advance(self._connection, advances)
+
+    async def one(self, block: str, arguments: Mapping[str, Any]) -> _Cursor:
+        cursor = self._connection.cursor()
+        await cursor.execute(_SQL[block], arguments)
+        return cursor
+
+    async def many(self, block: str, rows: Sequence[Mapping[str, Any]]) -> _Cursor | None:
+        if not rows:
+            return None
+        cursor = self._connection.cursor()
+        await cursor.executemany(_SQL[block], rows)
+        return cursor
+
+    async def notify(self, seqs: Mapping[str, int]) -> None:
+        if not seqs:
+            return
+        payload = ",".join(f"{tenant_id}:{seq}" for tenant_id, seq in seqs.items())
+        await self.one("notify", {"payload": "*" if len(payload) > NOTIFY_BYTES_MAX else payload})
 
 
-async def _notify(cursor: _Cursor, seqs: Mapping[str, int]) -> None:
-    if not seqs:
-        return
-    payload = ",".join(f"{tenant_id}:{seq}" for tenant_id, seq in seqs.items())
-    if len(payload) > NOTIFY_BYTES_MAX:
-        payload = "*"
-    await cursor.execute(_SQL["notify"], {"payload": payload})
+async def _put_states(batch: _Batch, writes: Sequence[LedgerWrite]) -> None:
+    tenants = [write.folded.tenant for write in writes if write.folded.tenant is not None]
+    await batch.many("put_tenant", [_columns(row) for row in tenants])
+    intents = [row for write in writes for row in write.folded.intents]
+    await batch.many("put_intent", [_columns(row) for row in intents])
+
+
+async def _grow(batch: _Batch, writes: Sequence[LedgerWrite]) -> None:
+    runs = [
+        {"tenant_id": write.tenant_id, **_columns(run)}
+        for write in writes
+        for run in write.growth.runs
+    ]
+    await batch.many("grow_tile", runs)
+    full = [
+        {"tenant_id": write.tenant_id, "tile": tile}
+        for write in writes
+        for tile in write.growth.full_leaf_tiles
+    ]
+    await batch.many("fill_leaf_tile", full)
+
+
+def _groups(changes: Sequence[_Change]) -> Iterator[tuple[TopicPartition | None, list[_Change]]]:
+    """New ones together under None; those that were read again by partition, so that they can be counted."""
+    new = [change for change in changes if not change.is_known]
+    yield None, new
+    for at in sorted({change.at for change in changes if change.is_known}):
+        yield at, [change for change in changes if change.is_known and change.at == at]
+
+
+def _restored(
+    counted: Sequence[tuple[TopicPartition | None, _Cursor | None]],
+) -> dict[TopicPartition, int]:
+    return {at: cursor.rowcount for at, cursor in counted if at is not None and cursor is not None}
 
 
 def _arrays(names: Sequence[str], rows: Sequence[object]) -> dict[str, Any]:

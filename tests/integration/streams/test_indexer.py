@@ -1,0 +1,244 @@
+"""Ledgers on a real broker into a real PostgreSQL: restarts, resets, fences, breaks, erasures."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from schemas.errors import OwnershipLostError
+from schemas.ids import TenantId
+from schemas.ledger.merkle_tree import root_of
+from schemas.ledger.tiles import FetchedTiles, TileId, root_from_tiles
+from schemas.messages.outcomes import OutcomeStatus
+from schemas.topics import CHECKPOINTS, EVIDENCE, OUTCOMES, ledger_topic
+from streams.runtime.clock import SystemClock
+from streams.runtime.migrations import migrate
+from tests.integration.streams.indexing import (
+    Cluster,
+    Look,
+    index_until,
+    indexing,
+    settings_of,
+)
+from tests.support.brokers import chosen_broker, running_broker
+from tests.support.databases import FreshDatabase
+from tests.support.ledgers import (
+    Ledger,
+    a_ledger,
+    evidence_body,
+    intent_body,
+    outcome,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with running_broker(chosen_broker()) as broker:
+        yield Cluster(bootstrap=broker.bootstrap)
+
+
+@pytest.fixture
+def database(postgres: FreshDatabase) -> FreshDatabase:
+    migrate(postgres.owner_dsn)
+    return postgres
+
+
+@pytest.fixture
+def look(database: FreshDatabase) -> Look:
+    return Look(database=database)
+
+
+def _write_all(cluster: Cluster, *ledgers: Ledger) -> None:
+    cluster.create(*(ledger.tenant_id for ledger in ledgers))
+    now = SystemClock().now()
+    for ledger in ledgers:
+        cluster.write(ledger)
+        cluster.produce(
+            [
+                (EVIDENCE, *intent_body(ledger, 1)),
+                (EVIDENCE, *evidence_body(ledger, 1)),
+                (OUTCOMES, *outcome(ledger, 1, recorded_at=now, status=OutcomeStatus.ACCEPTED)),
+                (OUTCOMES, *outcome(ledger, 1, recorded_at=now)),
+                (CHECKPOINTS, *ledger.checkpoint(2)),
+                (CHECKPOINTS, *ledger.checkpoint()),
+            ]
+        )
+
+
+def _is_whole(look: Look, *ledgers: Ledger) -> bool:
+    return (
+        all(look.seq(ledger.tenant_id) == len(ledger.records) for ledger in ledgers)
+        and look.count("views.evidence") == 2 * len(ledgers)
+        and look.count("views.operations") == len(ledgers)
+        and look.count("views.checkpoints") == 2 * len(ledgers)
+    )
+
+
+def test_a_reset_on_the_stopped_group_changes_nothing_and_says_restored_0(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    ledgers = [a_ledger("acme"), a_ledger("acme-corp", ["released"] * 50)]
+    settings = settings_of(cluster, database)
+    _write_all(cluster, *ledgers)
+    asyncio.run(index_until(settings, lambda: _is_whole(look, *ledgers)))
+    before = look.tables()
+    cluster.reset_to_earliest()
+
+    with capture_logs() as logs:
+
+        def is_reread() -> bool:
+            return any(line["event"] == "reread_finished" for line in logs)
+
+        asyncio.run(index_until(settings, is_reread))
+
+    finished = [line["summary"] for line in logs if line["event"] == "reread_finished"]
+    assert set(finished) == {"restored=0"}
+    assert look.tables() == before
+    assert cluster.committed(ledger_topic(TenantId("acme"))) == len(ledgers[0].records)
+
+
+def test_the_tables_hold_what_was_written_byte_for_byte(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    ledger = a_ledger("acme", ["released"] * 90)
+    _write_all(cluster, ledger)
+
+    asyncio.run(index_until(settings_of(cluster, database), lambda: _is_whole(look, ledger)))
+
+    values = look.rows("SELECT value FROM views.ledger_entries ORDER BY seq")
+    assert [value for (value,) in values] == [record.value for record in ledger.records]
+    tiles = {
+        TileId(level=level, tile=tile): hashes
+        for level, tile, hashes in look.rows("SELECT level, tile, hashes FROM views.ledger_tiles")
+    }
+    root = root_from_tiles(512, FetchedTiles(subject="acme", tiles=tiles))
+    assert root == root_of(ledger.leaf_hashes(512))
+    assert look.rows(
+        "SELECT status, intents, held_minor, released_minor FROM views.intent_totals "
+        "WHERE intents > 0"
+    ) == [("released", 90, 0, 90 * 20_000)]
+    assert look.rows("SELECT status FROM views.operations") == [("done",)]
+    assert look.rows("SELECT payload, allowed_tools FROM views.evidence ORDER BY kind") == [
+        ('{"amount":10.00}', None),
+        (None, ["search", "pay,now"]),
+    ]
+
+
+def test_a_restart_goes_on_where_the_tables_stand(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    ledger = a_ledger("acme", ["released"])
+    settings = settings_of(cluster, database)
+    _write_all(cluster, ledger)
+    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
+    first = len(ledger.records)
+    ledger.tell("refunded", 2)
+    cluster.write(ledger, since=first)
+
+    asyncio.run(index_until(settings, lambda: look.seq("acme") == len(ledger.records)))
+
+    rows = look.rows("SELECT seq FROM views.ledger_entries ORDER BY seq")
+    assert [seq for (seq,) in rows] == list(range(1, len(ledger.records) + 1))
+
+
+def test_a_new_tenant_is_read_without_a_restart(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    acme, later = a_ledger("acme", ["open"]), a_ledger("later", ["open"])
+    _write_all(cluster, acme)
+
+    async def scenario() -> None:
+        async with indexing(settings_of(cluster, database)) as running:
+            await running.until(lambda: look.seq("acme") == 2)
+            cluster.create(later.tenant_id)
+            cluster.write(later)
+            await running.until(lambda: look.seq("later") == 2)
+
+    asyncio.run(scenario())
+
+    assert look.count("views.tenants") == 2
+
+
+def test_a_broken_chain_stops_its_tenant_while_the_other_goes_on(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    acme, beta = a_ledger("acme", ["open"]), a_ledger("beta", ["open"])
+    _write_all(cluster, acme, beta)
+    last = acme.records[-1]
+    cluster.produce([(ledger_topic(acme.tenant_id), last.key, last.value)])
+
+    async def scenario() -> None:
+        async with indexing(settings_of(cluster, database)) as running:
+            await running.until(lambda: look.count("streams.quarantine") == 1)
+            beta.tell("released", 2)
+            cluster.write(beta, since=2)
+            await running.until(lambda: look.seq("beta") == len(beta.records))
+
+    asyncio.run(scenario())
+
+    assert look.rows(
+        "SELECT tenant_id, reason, record_offset FROM streams.quarantine WHERE released_at IS NULL"
+    ) == [("acme", "chain_break", 2)]
+    assert look.seq("acme") == 2
+
+
+def test_an_owner_whose_checkpoint_was_claimed_stops_and_writes_nothing(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    ledger = a_ledger("acme", ["open"])
+    _write_all(cluster, ledger)
+
+    async def scenario() -> None:
+        async with indexing(settings_of(cluster, database)) as running:
+            await running.until(lambda: look.seq("acme") == 2)
+            # What another member's assignment does; the group knows nothing of it.
+            look.rows("UPDATE streams.checkpoints SET epoch = epoch + 1 RETURNING epoch")
+            ledger.tell("open", 2)
+            cluster.write(ledger, since=2)
+            await asyncio.sleep(2)
+
+    with pytest.raises(OwnershipLostError):
+        asyncio.run(scenario())
+
+    assert look.seq("acme") == 2
+
+
+def test_a_tombstone_deletes_the_body_and_a_reset_does_not_bring_it_back(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    ledger = a_ledger("acme", ["released"])
+    settings = settings_of(cluster, database)
+    _write_all(cluster, ledger)
+    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
+    cluster.produce([(EVIDENCE, evidence_body(ledger, 1)[0], None)])
+    asyncio.run(index_until(settings, lambda: look.count("views.evidence") == 1))
+    cluster.reset_to_earliest()
+
+    with capture_logs() as logs:
+        asyncio.run(
+            index_until(settings, lambda: any(line["event"] == "reread_finished" for line in logs))
+        )
+
+    assert [line["restored"] for line in logs if line["event"] == "reread_finished"][-1] == 0
+    assert look.rows("SELECT kind FROM views.evidence") == [("intent",)]
+
+
+def test_what_can_t_be_read_is_a_dead_letter_and_what_follows_is_read(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    ledger = a_ledger("acme", ["released"])
+    cluster.create(ledger.tenant_id)
+    cluster.write(ledger)
+    key, value = evidence_body(ledger, 1)
+    nul = intent_body(ledger, 1, budget='"\0"')
+    cluster.produce([(EVIDENCE, key, b"poison"), (EVIDENCE, *nul), (EVIDENCE, key, value)])
+
+    asyncio.run(
+        index_until(settings_of(cluster, database), lambda: look.count("views.evidence") == 1)
+    )
+
+    assert cluster.dead_letters() == 2
+    assert look.rows("SELECT kind FROM views.evidence") == [("evidence",)]
