@@ -71,15 +71,15 @@ async def test_nothing_of_an_open_transaction_is_read_and_it_holds_the_stable_of
     assert await committed_values(reader, topic) == [b"before", b"open"]
 
 
-async def test_a_second_producer_of_the_same_id_fences_the_first(strict_world: World) -> None:
-    topic = await strict_world.make_topic()
-    first, reader = strict_world.transactions(), strict_world.reader()
+async def test_a_second_producer_of_the_same_id_fences_the_first(world: World) -> None:
+    topic = await world.make_topic()
+    first, reader = world.transactions(), world.reader()
     await first.initialize()
     await first.begin()
     await first.produce([a_record(topic, b"of the first")])
     await first.flush()
 
-    second = strict_world.transactions()
+    second = world.transactions()
     await second.initialize()
 
     with pytest.raises(FencedError):
