@@ -122,9 +122,12 @@ class _Deciding:
             self._refuse(received, refuse("tenant_quarantined"))
             return
         match find_repeat(received, self._view):
-            case FirstAnswer(outcome=outcome, is_mismatch=is_mismatch):
+            case FirstAnswer() as first:
                 # Published again, not only found: its waiter may be new.
-                self._emit(outcome, is_mismatch=is_mismatch)
+                record = self._emit(first.outcome, is_mismatch=first.is_mismatch)
+                if first.has_moved_on:
+                    key = OUTCOMES, record.key
+                    self._view.put(partition, key, first.outcome, encoded=record.value)
                 self.result.republished += 1
             case Mismatch():
                 self._refuse(received, refuse("idempotency_key_reused"), is_mismatch=True)

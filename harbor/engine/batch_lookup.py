@@ -111,6 +111,13 @@ def keys_of_state(state: IntentState) -> Iterator[StoreKey]:
         yield OUTCOMES, _asking_outcome_key(TenantId(state.tenant_id), state.hold.effect_id)
 
 
+def keys_of_stored(stored: Outcome | None) -> Iterator[StoreKey]:
+    """Second round: a poll's repeat is answered by the operation that the poll named."""
+    if stored is not None and stored.operation_command_id is not None:
+        asked_by = CommandId(stored.operation_command_id)
+        yield OUTCOMES, outcome_key(TenantId(stored.tenant_id), asked_by)
+
+
 def _asking_outcome_key(tenant_id: TenantId, effect_id: str) -> bytes:
     return outcome_key(tenant_id, command_of_effect(EffectId(effect_id)))
 

@@ -14,6 +14,7 @@ from harbor.engine.batch_lookup import (
     keys_of,
     keys_of_poison,
     keys_of_state,
+    keys_of_stored,
 )
 from harbor.engine.intake import Place, Received, Rejected, place_of
 from harbor.engine.ports import Assigner, Clock, LogReader, SignaturePool, StateStore
@@ -60,8 +61,12 @@ class Preparation:
         await self._fetch(view, first)
         second: dict[int, dict[StoreKey, None]] = defaultdict(dict)
         for item in intake:
-            if isinstance(item, Received) and item.intent_id is not None:
-                partition = item.record.partition
+            if not isinstance(item, Received):
+                continue
+            partition = item.record.partition
+            stored = view.outcome(partition, item.tenant_id, item.command_id)
+            second[partition].update(dict.fromkeys(keys_of_stored(stored)))
+            if item.intent_id is not None:
                 state = view.intent(partition, item.tenant_id, item.intent_id)
                 if state is not None:
                     second[partition].update(dict.fromkeys(keys_of_state(state)))
