@@ -53,7 +53,7 @@ ALL_PURPOSES = frozenset(
     }
 )
 PEPPERS = Peppers(active_id="p1", keys={"p1": b"p" * 32})
-_OPERATION_KEY = b"\x0c" * 32
+OPERATION_KEY = b"\x0c" * 32
 # Reads need Postgres; their tests are under tests/integration/gateway.
 _NO_READS: Any = None
 _ROUNDS_MAX = 20
@@ -163,8 +163,8 @@ class GatewayWorld:
         """A new gateway: nothing of the old one's memory, the same log."""
         self.waiters = OutcomeWaiters()
         secrets = GatewaySecrets(
-            capability=CapabilityKey(key_id="c1", secret=_OPERATION_KEY),
-            operation_key=_OPERATION_KEY,
+            capability=CapabilityKey(key_id="c1", secret=OPERATION_KEY),
+            operation_key=OPERATION_KEY,
         )
         path = CommandPath(
             api_keys=MemoryApiKeys(self.keys),

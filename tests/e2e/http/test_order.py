@@ -32,7 +32,7 @@ def test_the_gateway_looks_at_size_credential_tenant_permission_flight_and_json_
             strong = Client(world, register(world))
             world.restart_gateway(in_flight=InFlight(limit=0))
             fund = strong.fund().without(HEADER)
-            bad: dict[str, Any] = replace(fund, body=b"{" + b" " * BODY_BYTES_MAX)
+            bad = replace(fund, body=b"{" + b" " * BODY_BYTES_MAX)
             wrong = {"authorization": "Bearer x", "x-tenant-id": OTHER_TENANT}
             huge = Ask(
                 path=bad.path,
