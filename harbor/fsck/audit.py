@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from harbor.engine.ports import Clock, LogReader
+from harbor.engine.ports import Clock, LogReader, LogRecord
 from harbor.fsck.compare import (
     CheckpointComparison,
     StateComparison,
@@ -133,14 +133,10 @@ class Audit:
         async with self._table_comparison(tenant_id) as tables:
             if tables is not None:
                 await tables.load()  # 2
-            topic = ledger_topic(tenant_id)
-            start, end = await self._topics.span(topic, 0) if has_topic else (0, 0)
-            watcher.began(tenant_id, records=end - start)
-            rereading = Rereading(
-                tenant_id,
-                self._reader.read(topic, 0, start=start, end=end),
-                tip=topics.tips[-1] if topics.tips else None,
-            )
+            records, count = await self._ledger(tenant_id) if has_topic else (_nothing(), 0)
+            watcher.began(tenant_id, records=count)
+            tip = topics.tips[-1] if topics.tips else None
+            rereading = Rereading(tenant_id, records, tip=tip)
             states, tips = StateComparison(topics), TipComparison(topics)
             signed = [*topics.checkpoints, *(tables.signed_sizes if tables is not None else ())]
             checkpoints = CheckpointComparison(signed)
@@ -168,6 +164,12 @@ class Audit:
                 table_size=None if tables is None else tables.size,
             )
 
+    async def _ledger(self, tenant_id: TenantId) -> tuple[AsyncIterator[LogRecord], int]:
+        """Its records, and how many there are at most."""
+        topic = ledger_topic(tenant_id)
+        start, end = await self._topics.span(topic, 0)
+        return self._reader.read(topic, 0, start=start, end=end), end - start
+
     @asynccontextmanager
     async def _table_comparison(self, tenant_id: TenantId) -> AsyncIterator[TableComparison | None]:
         if self._tables is None:
@@ -175,6 +177,13 @@ class Audit:
             return
         async with self._tables.snapshot(tenant_id) as snapshot:
             yield TableComparison(tenant_id, snapshot, keys=self._keys)
+
+
+async def _nothing() -> AsyncIterator[LogRecord]:
+    """A topic that is not there."""
+    none: tuple[LogRecord, ...] = ()
+    for record in none:
+        yield record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
