@@ -89,7 +89,10 @@ async def views(settings: StreamsSettings) -> AsyncIterator[Views]:
             clock=clock,
             metrics=metrics,
         )
-        yield Views(source=source, loop=loop, metrics=metrics)
+        try:
+            yield Views(source=source, loop=loop, metrics=metrics)
+        finally:
+            await letters.close()
 
 
 @asynccontextmanager

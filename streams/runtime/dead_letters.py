@@ -62,6 +62,10 @@ class KafkaDeadLetters:
         if letters:
             await asyncio.to_thread(self._put, letters)
 
+    async def close(self) -> None:
+        """What was put is safe already; the connections go."""
+        self._producer = None
+
     def _put(self, letters: Sequence[DeadLetter]) -> None:
         producer = self._producer or Producer(self._config)
         self._producer = producer

@@ -29,8 +29,6 @@ STATEMENT_SECONDS_MAX = 30
 LOCK_SECONDS_MAX = 10
 IDLE_IN_TRANSACTION_SECONDS_MAX = 30
 
-# SQLSTATE classes of errors that lie in the data and not in the world: 22 data exception, 23 constraint.
-_DATA_ERROR_CLASSES = ("22", "23")
 _BLOCK = re.compile(r"^-- name: *(?P<name>[a-z0-9_]+) *$", re.MULTILINE)
 
 
@@ -93,19 +91,17 @@ def outages() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if is_data_error(error):
-            raise DataRefusedError(sqlstate=error.sqlstate or "", reason=_reason(error)) from error
+            raise DataRefusedError(
+                sqlstate=error.sqlstate or "22021", reason=_reason(error)
+            ) from error
         if not is_outage(error):
             raise
         raise DatabaseUnavailableError(_reason(error)) from error
 
 
 def is_data_error(error: BaseException) -> bool:
-    """SQLSTATE 22 or 23: the same rows would fail again, on any server."""
-    return (
-        isinstance(error, psycopg.Error)
-        and error.sqlstate is not None
-        and error.sqlstate.startswith(_DATA_ERROR_CLASSES)
-    )
+    """SQLSTATE 22 or 23, or what psycopg already refuses to send (U+0000): the same rows would fail again anywhere."""
+    return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
 
 
 def is_outage(error: psycopg.Error) -> bool:

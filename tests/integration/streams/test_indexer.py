@@ -26,8 +26,10 @@ from tests.support.databases import FreshDatabase
 from tests.support.ledgers import (
     Ledger,
     a_ledger,
+    created,
     evidence_body,
     intent_body,
+    intent_id_of,
     outcome,
 )
 
@@ -183,6 +185,26 @@ def test_a_broken_chain_stops_its_tenant_while_the_other_goes_on(
         "SELECT tenant_id, reason, record_offset FROM streams.quarantine WHERE released_at IS NULL"
     ) == [("acme", "chain_break", 2)]
     assert look.seq("acme") == 2
+
+
+def test_a_value_that_postgres_refuses_stops_its_tenant_while_the_other_goes_on(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    acme, beta = Ledger(TenantId("acme")).provision(), a_ledger("beta", ["open"])
+    acme.add(created(payee_did="did:\0"), intent_id_of(acme.tenant_id, 1))
+    cluster.create(acme.tenant_id, beta.tenant_id)
+    cluster.write(acme)
+    cluster.write(beta)
+
+    async def scenario() -> None:
+        async with indexing(settings_of(cluster, database)) as running:
+            await running.until(lambda: look.count("streams.quarantine") == 1)
+            await running.until(lambda: look.seq("beta") == len(beta.records))
+
+    asyncio.run(scenario())
+
+    reasons = look.rows("SELECT tenant_id, reason FROM streams.quarantine")
+    assert reasons == [("acme", "data_refused")]
 
 
 def test_an_owner_whose_checkpoint_was_claimed_stops_and_writes_nothing(
