@@ -75,9 +75,20 @@ def test_tenant_ids_collide_with_no_topic_name() -> None:
 
 def test_event_names_are_the_wire_names() -> None:
     assert set(EVENT_TYPES.values()) == {
-        *["tenant_provisioned", "intent_created", "settlement_rail_requested", "settlement_hold_placed"],
+        *[
+            "tenant_provisioned",
+            "intent_created",
+            "settlement_rail_requested",
+            "settlement_hold_placed",
+        ],
         *["settlement_rail_confirmed", "settlement_rail_failed", "rail_status_observed"],
-        *["hold_expiring", "evidence_submitted", "predicate_evaluated", "disputed", "dispute_withdrawn"],
+        *[
+            "hold_expiring",
+            "evidence_submitted",
+            "predicate_evaluated",
+            "disputed",
+            "dispute_withdrawn",
+        ],
         *["released", "refunded", "resolved_split", "escalated_external"],
         *["rail_reversal_observed", "external_award_recorded", "party_key_rotated"],
         "evidence_body_erased",
