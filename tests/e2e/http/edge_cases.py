@@ -99,6 +99,10 @@ def _twice(name: str) -> Asking:
     return ask
 
 
+def _padded(ask: Ask) -> Ask:
+    return replace(ask, body=ask.body + b" " * BODY_BYTES_MAX)
+
+
 def _forged_secret(client: Client) -> Ask:
     bearer = client.who.bearer
     last = "0" if bearer[-1] != "0" else "1"
@@ -123,6 +127,7 @@ def _unauthorized(code: str, **variants: Asking) -> tuple[Case, ...]:
 
 _SIZES = (
     _case("body_too_large", "512 KiB and a byte", 413, _body(b" " * (BODY_BYTES_MAX + 1))),
+    _case("body_too_large", "evidence", 413, lambda c: _padded(c.evidence())),
     _case("headers_too_large", "16 KiB", 431, _headers("x-padding", "x" * HEADER_BYTES_MAX)),
 )
 

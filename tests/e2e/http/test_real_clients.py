@@ -281,6 +281,29 @@ def test_evidence_that_came_before_the_money_is_taken_again_under_its_key() -> N
     run(scenario)
 
 
+def test_an_operators_key_is_decided_anew_after_a_refusal_and_kept_after_a_success() -> None:
+    """Without a proof nothing tells a repeat of a refused wish from a new one."""
+
+    async def scenario() -> None:
+        async with GatewayWorld.open() as world:
+            client = Client(world, register(world))
+            await client.funded()
+            withdraw = client.dispute("withdraw", key="key-1")
+
+            refused = await send(world, withdraw)
+            await send(world, client.dispute("open"))
+            withdrawn = await send(world, withdraw)
+            await send(world, client.dispute("open"))
+            again = await send(world, withdraw)
+
+            assert refused.json()["error"]["code"] == "not_disputed"
+            assert withdrawn.status_code == 200
+            assert again.content == withdrawn.content
+            assert world.harbor.events().count("dispute_withdrawn") == 1
+
+    run(scenario)
+
+
 def test_a_malformed_request_gets_its_first_refusal_also_with_a_fresh_proof() -> None:
     async def scenario() -> None:
         async with GatewayWorld.open() as world:

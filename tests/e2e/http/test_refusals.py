@@ -1,7 +1,11 @@
 """Every code of the contract, asked for over HTTP: its status, its envelope, and that nothing was written."""
 
-import pytest
+from collections.abc import AsyncIterator
 
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.edge.raw_request import BODY_BYTES_MAX
 from harbor.rails.simulator import Faults
 from schemas.messages.refusals import REFUSALS
 from tests.e2e.http.asks import Client, send
@@ -26,7 +30,9 @@ def test_it_is_refused_in_the_envelope_and_leaves_nothing_behind(case: Case) -> 
             ledger, effects = world.ledger(), len(world.harbor.effects())
             before = len(ledger[TENANT])
 
-            response = await send(world, ask.having("x-request-id", "ask-1"))
+            # Captured, not rendered: a traceback for a console takes longer than all of this.
+            with capture_logs() as logs:
+                response = await send(world, ask.having("x-request-id", "ask-1"))
 
             assert response.status_code == case.http_status, response.text
             assert response.headers["content-type"] == "application/json"
@@ -38,6 +44,8 @@ def test_it_is_refused_in_the_envelope_and_leaves_nothing_behind(case: Case) -> 
             assert envelope["error"]["code"] == case.code
             assert envelope["error"]["message"]
             assert "secret" not in response.text
+            is_logged = any(line["event"] == "request_failed" for line in logs)
+            assert is_logged == (case.code == "internal_error")
             assert ("retry-after" in response.headers) == (case.http_status in {429, 503})
             assert ("www-authenticate" in response.headers) == (case.http_status == 401)
             appended = tuple(world.harbor.events()[before:])
@@ -100,6 +108,29 @@ def test_what_fits_a_body_but_no_record_is_413_and_may_come_again(
             )
             assert left == ledger
             assert created.status_code == 201
+
+    run(scenario)
+
+
+def test_a_body_that_does_not_say_its_length_is_read_no_further_than_the_limit() -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 64 * 1024
+            yield b" " * 64 * 1024
+
+    async def scenario() -> None:
+        async with GatewayWorld.open() as world:
+            fund = Client(world, register(world)).fund()
+
+            refused = await world.client.post(
+                fund.path, content=endless(), headers=list(fund.headers)
+            )
+
+            assert refused.json()["error"]["code"] == "body_too_large"
+            assert sent <= BODY_BYTES_MAX + 128 * 1024
 
     run(scenario)
 
