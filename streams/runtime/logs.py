@@ -8,6 +8,11 @@ import structlog
 # No member of an event may carry these, whatever a caller passes.
 _SECRET_MEMBERS = frozenset({"authorization", "bearer", "secret", "signature", "token", "payload"})
 
+# By default every frame's locals are written too: bearers, keys, bodies.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def _without_secrets(
     _logger: object, _method: str, event: "structlog.typing.EventDict"
@@ -25,7 +30,7 @@ def set_up_logs(program: str, *, level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _without_secrets,
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
