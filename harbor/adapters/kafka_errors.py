@@ -54,6 +54,14 @@ def outage_of(error: KafkaError) -> PaybondError:
     return BrokerUnavailableError(str(error))
 
 
+def error_behind(system_error: SystemError) -> KafkaError | None:
+    """confluent-kafka leaves a fatal error pending while it calls us back, and Python then reports a SystemError."""
+    found: BaseException | None = system_error
+    while found is not None and not isinstance(found, KafkaException):
+        found = found.__cause__ or found.__context__
+    return None if found is None else error_of(found)
+
+
 def error_of(exception: KafkaException) -> KafkaError:
     error = exception.args[0]
     assert isinstance(error, KafkaError)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from harbor.adapters.client_thread import ClientThread
-from harbor.adapters.kafka_errors import error_of, transaction_error
+from harbor.adapters.kafka_errors import error_behind, error_of, transaction_error
 from harbor.engine.ports import (
     AbortableError,
     FencedError,
@@ -35,6 +35,7 @@ _QUEUE_PAUSE_SECONDS = 0.05
 # long, it can say whose transaction hangs.
 HEADER_TRANSACTION = "paybond-transaction"
 
+Result = TypeVar("Result")
 Delivered = Mapping[tuple[str, int], int]
 
 
@@ -145,7 +146,7 @@ class KafkaTransactions:
 
     def _flush(self) -> None:
         deadline = time.monotonic() + _REPEAT_SECONDS_MAX
-        while self._producer.flush(_CALL_SECONDS) > 0:
+        while self._in_words(partial(self._producer.flush, _CALL_SECONDS)):
             if time.monotonic() > deadline:
                 raise AbortableError("records were not acknowledged in time")
         if self._failed is not None:
@@ -164,11 +165,17 @@ class KafkaTransactions:
             else:
                 return
 
-    def _in_words(self, call: Callable[[], object]) -> None:
+    def _in_words(self, call: Callable[[], Result]) -> Result:
         try:
-            call()
+            return call()
         except KafkaException as exception:
             raise transaction_error(error_of(exception)) from exception
+        except SystemError as system_error:
+            error = error_behind(system_error)
+            if error is None:
+                # Even its words may be lost on the way; only fatal errors take it.
+                raise FencedError(f"the client failed for good: {system_error}") from system_error
+            raise transaction_error(error) from system_error
 
     def _note_failure(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None and (self._failed is None or error.fatal()):
