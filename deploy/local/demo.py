@@ -115,7 +115,7 @@ async def tell_vector(client: DemoClient) -> Told:
         payload=_VECTOR_PAYLOAD,
         payee_cents=VECTOR_INTENT.amount_cents,
     )
-    return await _create_and_tell(client, planned, VECTOR_INTENT)
+    return await create_and_tell(client, planned, VECTOR_INTENT)
 
 
 async def tell_all(
@@ -128,7 +128,7 @@ async def tell_all(
         client = clients[planned.tenant]
         async with gates[planned.tenant]:
             try:
-                told = await _create_and_tell(client, planned, _terms(planned))
+                told = await create_and_tell(client, planned, terms_of(planned))
             except (UnexpectedAnswerError, GatewayUnavailableError) as error:
                 told = Told(planned=planned, state="?", note="", fault=str(error))
         advance()
@@ -149,7 +149,7 @@ async def entries_of(client: DemoClient, intent_id: str) -> list[Entry]:
     return found
 
 
-async def _create_and_tell(client: DemoClient, planned: PlannedIntent, terms: IntentTerms) -> Told:
+async def create_and_tell(client: DemoClient, planned: PlannedIntent, terms: IntentTerms) -> Told:
     """An intent of an earlier run is told on from where it stands."""
     created = await client.create(terms)
     if created.status == 201:
@@ -271,7 +271,7 @@ def _expect(what: str, is_so: object, document: object) -> None:
         raise UnexpectedAnswerError(f"{what}: {document}")
 
 
-def _terms(planned: PlannedIntent) -> IntentTerms:
+def terms_of(planned: PlannedIntent) -> IntentTerms:
     return IntentTerms(
         intent_id=planned.intent_id,
         amount_cents=planned.amount_cents,
@@ -285,7 +285,7 @@ def _terms(planned: PlannedIntent) -> IntentTerms:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 – a program's own clock, outside everything that is replayed
+    return datetime.now(UTC)  # noqa: TID251 – a client's own clock; nothing of it is ever replayed
 
 
 def _random_hex() -> str:

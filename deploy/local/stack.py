@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from deploy.local.apache_kafka import ApacheKafka
+from deploy.local.apache_kafka import LIBRARIES_DEFAULT, ApacheKafka
 from deploy.local.embedded_kafka import EmbeddedKafka
 from deploy.local.embedded_postgres import EmbeddedPostgres
 from deploy.local.generated_keys import Secret, ensure_keys, write_secret
@@ -149,7 +149,8 @@ class Stack:
             binaries=Path(sys.executable).parent,
             kafka_bootstrap=self._kafka.bootstrap if self._kafka else self._options.kafka,
             is_kafka_embedded=isinstance(self._kafka, EmbeddedKafka),
-            is_kafka_single_node=self._kafka is not None,
+            # One machine is one node, unless somebody who brings a cluster says otherwise.
+            is_kafka_single_node=os.environ.get("PAYBOND_HARBOR_SINGLE_NODE", "true") == "true",
             dsns=self._dsns(),
             ports=self._ports,
             keys=self._keys,
@@ -303,7 +304,10 @@ def _kafka(options: Options, port: int) -> EmbeddedKafka | ApacheKafka | None:
             )
         case "apache":
             return ApacheKafka(
-                data_directory=options.data / "kafka-apache", port=port, log_file=log_file
+                data_directory=options.data / "kafka-apache",
+                libraries=Path(os.environ.get("PAYBOND_KAFKA_LIBRARIES") or LIBRARIES_DEFAULT),
+                port=port,
+                log_file=log_file,
             )
         case address if ":" in address:
             return None

@@ -1,0 +1,347 @@
+"""The whole system as a stranger gets it: brought up by two words, spoken to over HTTP, restarted in the middle.
+
+One stack for the module, with a broker of its own kind (`PAYBOND_TEST_KAFKA`), as separate processes.
+"""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import pytest
+
+from deploy.local.demo import create_and_tell, entries_of, terms_of
+from deploy.local.demo_client import DemoClient, GatewayUnavailableError, HttpAnswer
+from deploy.local.demo_plan import PlannedIntent, Story, plan_of
+from deploy.local.demo_proof import check_proof, read_from_kafka
+from deploy.local.local_file import tenant_of
+from streams.runtime.clock import SystemClock
+from tests.support.brokers import (
+    LIBRARIES_VARIABLE,
+    BrokerKind,
+    apache_libraries,
+    chosen_broker,
+    temporary_directory,
+)
+
+pytestmark = pytest.mark.integration
+
+BINARIES = Path(sys.executable).parent
+_UP_SECONDS_MAX = 300
+_READY_SECONDS_MAX = 120
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    directory: Path
+
+    def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return run_in(self.directory, program, *arguments)
+
+    def local_file(self) -> dict[str, Any]:
+        document = json.loads((self.directory / ".paybond" / "local.json").read_text())
+        assert isinstance(document, dict)
+        return document
+
+    def status(self) -> dict[str, Any]:
+        document = json.loads(self.run("paybond-local", "status", "--json").stdout)
+        assert isinstance(document, dict)
+        return document
+
+    def said(self) -> str:
+        return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
+
+    def end(self, program: str, with_signal: signal.Signals) -> None:
+        """End one program from outside and wait until all of them are ready again."""
+        before = self.status()["programs"][program]
+        os.kill(before["pid"], with_signal)
+        deadline = time.monotonic() + _READY_SECONDS_MAX
+        while True:
+            programs = self.status()["programs"]
+            is_new = programs[program]["restarts"] > before["restarts"]
+            if is_new and all(entry["is_ready"] for entry in programs.values()):
+                return
+            assert time.monotonic() < deadline, (programs, self.said())
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    with temporary_directory("e2e") as directory:
+        started = run_in(directory, "paybond-local", "up", "--detach", "--kafka", kafka_option())
+        assert started.returncode == 0, started.stderr
+        try:
+            yield LocalStack(directory=directory)
+        finally:
+            stopped = run_in(directory, "paybond-local", "down")
+        assert stopped.returncode == 0, stopped.stderr
+
+
+def kafka_option() -> str:
+    choice = chosen_broker()
+    match choice.kind:
+        case BrokerKind.EMBEDDED | BrokerKind.APACHE:
+            # One of its own: group and topic names are the real ones.
+            return choice.kind.value
+        case _:
+            if choice.address is None:
+                pytest.skip("the supervisor does not start containers; the other brokers show this")
+            return choice.address
+
+
+def run_in(directory: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """With nothing of this session's environment but what a shell has."""
+    return subprocess.run(
+        [BINARIES / program, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            LIBRARIES_VARIABLE: str(apache_libraries()),
+        },
+        timeout=_UP_SECONDS_MAX,
+    )
+
+
+def talk(
+    stack: LocalStack,
+    conversation: Callable[[DemoClient], Awaitable[Result]],
+    *,
+    second_tenant: bool = False,
+) -> Result:
+    document = stack.local_file()
+    access = document["second_tenant"] if second_tenant else document
+
+    async def main() -> Result:
+        async with httpx.AsyncClient(
+            base_url=document["base_url"], timeout=30, trust_env=False
+        ) as http:
+            client = DemoClient(
+                http,
+                tenant_of(access),
+                now=SystemClock().now,
+                random_hex=lambda: secrets.token_hex(16),
+            )
+            return await conversation(client)
+
+    return asyncio.run(main())
+
+
+def planned(story: Story) -> PlannedIntent:
+    plan = plan_of(seed=secrets.randbelow(10**9), intents=len(Story))
+    return next(one for one in plan if one.story is story)
+
+
+async def until(
+    call: Callable[[], Awaitable[HttpAnswer]], is_done: Callable[[HttpAnswer], bool]
+) -> HttpAnswer:
+    """Ask as a patient client does: an outage of seconds is waited out."""
+    deadline = time.monotonic() + _READY_SECONDS_MAX
+    while True:
+        try:
+            answer = await call()
+        except GatewayUnavailableError:
+            assert time.monotonic() < deadline
+            continue
+        if is_done(answer):
+            return answer
+        assert answer.status < 400, answer.text
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("story", list(Story))
+@pytest.mark.parametrize("second_tenant", [False, True])
+def test_every_story_ends_as_it_must(
+    stack: LocalStack, story: Story, *, second_tenant: bool
+) -> None:
+    intent = planned(story)
+
+    told = talk(
+        stack,
+        lambda client: create_and_tell(client, intent, terms_of(intent)),
+        second_tenant=second_tenant,
+    )
+
+    assert told.fault is None
+    assert told.state == intent.final_state
+
+
+def test_an_entrys_record_is_on_kafka_and_its_proof_convinces_a_script_with_one_key(
+    stack: LocalStack,
+) -> None:
+    intent = planned(Story.DONE)
+
+    async def conversation(client: DemoClient) -> tuple[Any, Any]:
+        await create_and_tell(client, intent, terms_of(intent))
+        entries = await entries_of(client, intent.intent_id)
+        return entries, await check_proof(client, entries[-1])
+
+    entries, check = talk(stack, conversation)
+    document = stack.local_file()
+    records = read_from_kafka(document["kafka_bootstrap"], document["tenant_id"])
+
+    assert [entry.event_type for entry in entries][0::7] == ["intent_created", "released"]
+    assert all(records[entry.seq].value == entry.value for entry in entries)
+    assert check.is_accepted, check.output
+    assert check.is_forgery_refused
+
+
+def test_another_tenants_intent_is_not_there(stack: LocalStack) -> None:
+    intent = planned(Story.DONE)
+    talk(stack, lambda client: create_and_tell(client, intent, terms_of(intent)))
+
+    answer = talk(
+        stack,
+        lambda client: client.get(f"/harbor/operator/v1/intents/{intent.intent_id}"),
+        second_tenant=True,
+    )
+
+    assert (answer.status, answer.code) == (404, "intent_not_found")
+
+
+def test_programs_that_are_restarted_in_the_middle_lose_nothing(stack: LocalStack) -> None:
+    intent = planned(Story.DONE)
+    intent_id = intent.intent_id
+
+    created = talk(stack, lambda client: client.create(terms_of(intent)))
+    stack.end("harbor", signal.SIGTERM)
+    funded = talk(
+        stack,
+        lambda client: until(lambda: client.fund(intent_id), lambda answer: answer.status == 200),
+    )
+    stack.end("views", signal.SIGTERM)
+    evidence = talk(stack, lambda client: client.submit_evidence(intent_id, intent.payload))
+    stack.end("gateway", signal.SIGTERM)
+    confirmed = talk(stack, lambda client: client.confirm(intent_id))
+    stack.end("rails", signal.SIGTERM)
+    read = talk(
+        stack,
+        lambda client: until(
+            lambda: client.get(f"/harbor/operator/v1/intents/{intent_id}"),
+            lambda answer: answer.document.get("state") == "released",
+        ),
+    )
+
+    assert created.status == 201
+    assert funded.document["funded"] is True
+    assert evidence.document["predicate_passed"] is True
+    assert confirmed.status in {200, 202}
+    assert read.document["released_cents"] == intent.amount_cents
+
+
+def test_a_killed_harbor_comes_back_and_goes_on(stack: LocalStack) -> None:
+    intent = planned(Story.DISPUTE_SPLIT)
+    said_before = len(stack.said())
+
+    stack.end("harbor", signal.SIGKILL)
+    told = talk(stack, lambda client: create_and_tell(client, intent, terms_of(intent)))
+
+    said = stack.said()[said_before:]
+    assert re.search(r"harbor was ended by SIGKILL; it is started again in \d+ s\.", said)
+    # Only the embedded broker would wait for the dead member for ever (DESIGN §12).
+    assert ("Restarting Kafka" in said) is (chosen_broker().kind is BrokerKind.EMBEDDED)
+    assert told.state == "resolved_split"
+
+
+def test_a_second_up_says_that_it_already_runs(stack: LocalStack) -> None:
+    pids = {name: entry["pid"] for name, entry in stack.status()["programs"].items()}
+
+    second = stack.run("paybond-local", "up", "--detach")
+
+    assert second.returncode == 0
+    assert "already runs" in second.stderr
+    assert pids == {name: entry["pid"] for name, entry in stack.status()["programs"].items()}
+
+
+def test_local_json_is_its_owners_alone_and_every_address_in_it_answers(stack: LocalStack) -> None:
+    path = stack.directory / ".paybond" / "local.json"
+    document = stack.local_file()
+
+    answers = [
+        httpx.get(url, trust_env=False)
+        for url in (*document["metrics_urls"].values(), f"{document['registry_url']}/subjects")
+    ]
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_the_demo_needs_base_url_and_keys_and_finds_its_first_intent_again(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    given = _without_servers(stack.local_file())
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    arguments = ("demo", "--intents", "7", "--local-file", "given.json")
+
+    first = run_in(tmp_path, "paybond-local", *arguments)
+    second = run_in(tmp_path, "paybond-local", *arguments)
+
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "already there" in second.stdout
+    assert "GOOD" in second.stdout
+
+
+def test_every_topic_and_table_agrees_with_the_ledger_read_again(stack: LocalStack) -> None:
+    checked = stack.run("paybond-harbor", "fsck", "--all", "--json")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    report = json.loads(checked.stdout)
+    assert {tenant["tenant_id"] for tenant in report["tenants"]} == {"tenant-vec", "tenant-two"}
+    assert report["ok"] is True
+
+
+def test_down_leaves_no_process_behind_and_up_finds_everything_again() -> None:
+    with temporary_directory("e2e") as directory:
+        stack = LocalStack(directory=directory)
+        option = kafka_option()
+        if ":" in option:
+            pytest.skip("a broker that is not ours keeps another stack's ledgers")
+        first = stack.run("paybond-local", "up", "--detach", "--kafka", option)
+        assert first.returncode == 0, first.stderr
+        intent = planned(Story.FAILED)
+        talk(stack, lambda client: create_and_tell(client, intent, terms_of(intent)))
+        pids = [
+            entry["pid"]
+            for part in ("servers", "programs")
+            for entry in stack.status()[part].values()
+        ]
+
+        down = stack.run("paybond-local", "down")
+        left = [pid for pid in pids if psutil.pid_exists(pid)]
+        status = stack.run("paybond-local", "status")
+        second = stack.run("paybond-local", "up", "--detach", "--kafka", option)
+        try:
+            read = talk(
+                stack,
+                lambda client: client.get(f"/harbor/operator/v1/intents/{intent.intent_id}"),
+            )
+        finally:
+            stack.run("paybond-local", "down")
+
+        assert (down.returncode, status.returncode, second.returncode) == (0, 1, 0)
+        assert left == []
+        assert read.document["state"] == "refunded"
+
+
+def _without_servers(document: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = {"kafka_bootstrap", "postgres_dsn", "registry_url", "metrics_urls"}
+    return {name: value for name, value in document.items() if name not in hidden}
