@@ -1,8 +1,9 @@
 """A broker and tables in memory that hold what a ledger implies, and `fsck` of them."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from functools import cache
 
 from harbor.adapters.memory.clock import MemoryClock
 from harbor.adapters.memory.log import MemoryKafka
@@ -23,7 +24,7 @@ from schemas.partitioner import partition_of
 from schemas.tables.fold import TableFold
 from schemas.topics import CHECKPOINTS, INTENTS, TIPS, ledger_topic
 from tests.support.builders import T0
-from tests.support.ledger_builder import DEPLOYMENT, LEDGER_SEED, KeyValue, LedgerBuilder
+from tests.support.ledger_builder import DEPLOYMENT, LEDGER_SEED, KeyValue, LedgerBuilder, a_ledger
 
 PARTITIONS = 4
 KEYS = LedgerKeys(deployment=DEPLOYMENT, public_keys=(ed25519.public_key(LEDGER_SEED),))
@@ -169,3 +170,32 @@ def _checkpoint_rows(ledger: LedgerBuilder) -> list[CheckpointRow]:
         assert isinstance(opened, Checkpoint)
         rows.append(CheckpointRow(size=opened.size, root=opened.root, note=signed.note))
     return rows
+
+
+# Ledgers are made once per seed and never changed: a damage is done to a copy of what lies on the topics.
+ledger_of = cache(a_ledger)
+Damage = Callable[[Stored, LedgerBuilder], None]
+
+
+def a_whole_ledger() -> LedgerBuilder:
+    return ledger_of(3, intents=6)
+
+
+def first_intent(ledger: LedgerBuilder) -> str:
+    return next(iter(ledger.states))
+
+
+def found(damage: Damage, ledger: LedgerBuilder | None = None) -> list[tuple[int, str, str]]:
+    """(seq, kind, where) of everything that `fsck` finds after the damage."""
+    whole = ledger or a_whole_ledger()
+    stored = Stored.of(whole)
+    damage(stored, whole)
+    return [(f.seq, f.kind.value, f.where) for f in fsck_one(stored).findings]
+
+
+def drop_entry_row(stored: Stored, _: LedgerBuilder) -> None:
+    del stored.rows.entry_rows[4]
+
+
+def change_entry_row(stored: Stored, _: LedgerBuilder) -> None:
+    stored.rows.entry_rows[4] = replace(stored.rows.entry_rows[4], actor_ref="somebody")
