@@ -161,7 +161,7 @@ class KafkaWorld(World):
 
     async def prepare(self) -> None:
         """Topics and group as on the first day: earlier tests left theirs on the same broker."""
-        await self._forget()
+        await self.forget()
         for layout in wanted_layouts(partitions=PARTITIONS, durability=SINGLE_NODE):
             await self._topics.create(layout)
 
@@ -203,7 +203,7 @@ class KafkaWorld(World):
     async def delete_ledger(self, tenant_id: TenantId) -> None:
         await self._delete([ledger_topic(tenant_id)])
 
-    async def _forget(self) -> None:
+    async def forget(self) -> None:
         names = [name for name in await self._topics.all_names() if name.startswith("paybond.")]
         await self._delete(names)
 
