@@ -252,6 +252,8 @@ def ensure_ports(path: Path) -> Mapping[Port, int]:
     try:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
+        before = None
+    if not isinstance(before, dict):
         before = {}
     chosen: dict[Port, int] = {}
     for port in Port:

@@ -23,8 +23,9 @@ def client_settings(settings: SharedSettings, *, client_id: str) -> dict[str, An
         "client.id": client_id,
         "security.protocol": settings.kafka_security_protocol,
         "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MILLISECONDS,
-        # The log is ours: librdkafka's own lines on stderr are no structured log.
-        "log_level": 3,
+        # The log is ours: librdkafka's own lines on stderr are no structured log, and at level 3 each client writes
+        # twenty a second while a broker is away. What matters comes as an error of a call or of `error_cb`.
+        "log_level": 2,
     }
     if settings.kafka_sasl_username is not None and settings.kafka_sasl_password is not None:
         config |= {

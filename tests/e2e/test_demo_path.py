@@ -200,6 +200,7 @@ def test_an_entrys_record_is_on_kafka_and_its_proof_convinces_a_script_with_one_
 
     assert [entry.event_type for entry in entries][0::7] == ["intent_created", "released"]
     assert all(records[entry.seq].value == entry.value for entry in entries)
+    assert check is not None
     assert check.is_accepted, check.output
     assert check.is_forgery_refused
 
