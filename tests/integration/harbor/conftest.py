@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from streams.runtime.shared_settings import GroupProtocol
-from tests.contract.harbor.worlds import KafkaWorld, settings_for
 from tests.integration.harbor.programs import Site
+from tests.integration.harbor.worlds import KafkaWorld, settings_for
 
 
 @pytest.fixture
