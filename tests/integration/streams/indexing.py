@@ -25,6 +25,7 @@ from schemas.topics import (
 )
 from streams.bootstrap import views
 from streams.runtime.agents import run_agent
+from streams.runtime.batch_loop import BatchLoop
 from streams.settings import StreamsSettings
 from tests.support.databases import FreshDatabase
 from tests.support.ledgers import DEPLOYMENT, LEDGER_KEY, Ledger
@@ -131,6 +132,7 @@ class Running:
     """A member of the group at work."""
 
     task: asyncio.Task[None]
+    loop: BatchLoop
 
     async def until(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + SECONDS_MAX
@@ -149,7 +151,7 @@ async def indexing(settings: StreamsSettings) -> AsyncIterator[Running]:
             run_agent("paybond-views", source=parts.source, loop=parts.loop, stop=stop)
         )
         try:
-            yield Running(task=task)
+            yield Running(task=task, loop=parts.loop)
         finally:
             stop.set()
             await task

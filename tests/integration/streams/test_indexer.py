@@ -14,9 +14,12 @@ from schemas.messages.outcomes import OutcomeStatus
 from schemas.topics import CHECKPOINTS, EVIDENCE, OUTCOMES, ledger_topic
 from streams.runtime.clock import SystemClock
 from streams.runtime.migrations import migrate
+from streams.runtime.shared_settings import GroupProtocol
 from tests.integration.streams.indexing import (
+    PARTITIONS,
     Cluster,
     Look,
+    Running,
     index_until,
     indexing,
     settings_of,
@@ -264,3 +267,51 @@ def test_what_can_t_be_read_is_a_dead_letter_and_what_follows_is_read(
 
     assert cluster.dead_letters() == 2
     assert look.rows("SELECT kind FROM views.evidence") == [("evidence",)]
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        GroupProtocol.CLASSIC,
+        pytest.param(GroupProtocol.CONSUMER, marks=pytest.mark.apache_only),
+    ],
+)
+def test_members_share_the_ledgers_and_take_over_when_one_leaves(
+    cluster: Cluster, database: FreshDatabase, look: Look, protocol: GroupProtocol
+) -> None:
+    ledgers = [a_ledger(f"tenant-{number}", ["open"]) for number in range(6)]
+    cluster.create(*(ledger.tenant_id for ledger in ledgers))
+    settings = settings_of(cluster, database, kafka_group_protocol=protocol)
+
+    everything = len(ledgers) + PARTITIONS * len({EVIDENCE, OUTCOMES, CHECKPOINTS})
+
+    def is_shared(*members: Running) -> bool:
+        """Each of them has a part, and nothing is without an owner."""
+        owned = [len(member.loop.positions) for member in members]
+        return min(owned) > 0 and sum(owned) == everything
+
+    def tell_all(number: int) -> None:
+        for ledger in ledgers:
+            ledger.tell("open", number)
+            cluster.write(ledger, since=len(ledger.records) - 1)
+
+    def is_whole() -> bool:
+        return all(look.seq(ledger.tenant_id) == len(ledger.records) for ledger in ledgers)
+
+    async def scenario() -> None:
+        for ledger in ledgers:
+            cluster.write(ledger)
+        async with indexing(settings) as first:
+            await first.until(is_whole)
+            async with indexing(settings) as second:
+                await second.until(lambda: is_shared(first, second))
+                tell_all(2)
+                await second.until(is_whole)
+            await first.until(lambda: is_shared(first))
+            tell_all(3)
+            await first.until(is_whole)
+
+    asyncio.run(scenario())
+
+    assert look.count("streams.quarantine") == 0
+    assert look.count("views.ledger_entries") == sum(len(ledger.records) for ledger in ledgers)
