@@ -13,6 +13,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pydantic import SecretStr
 
+from deploy.local.apache_kafka import ApacheKafka
+from deploy.local.embedded_kafka import EmbeddedKafka
 from schemas.ids import TenantId
 from schemas.partitioner import partition_of
 from schemas.topics import (
@@ -52,6 +54,7 @@ class Cluster:
     """A broker of this module alone, so that the subscription sees only its ledgers."""
 
     bootstrap: str
+    server: EmbeddedKafka | ApacheKafka | None = None
     _topics: set[str] = field(default_factory=set)
 
     def create(self, *tenants: TenantId) -> None:

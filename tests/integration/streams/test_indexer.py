@@ -6,17 +6,21 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from schemas.errors import OwnershipLostError
+from schemas.errors import BrokerUnavailableError, ConfigurationError, OwnershipLostError
 from schemas.ids import TenantId
 from schemas.ledger.merkle_tree import root_of
 from schemas.ledger.tiles import FetchedTiles, TileId, root_from_tiles
 from schemas.messages.outcomes import OutcomeStatus
-from schemas.topics import CHECKPOINTS, EVIDENCE, OUTCOMES, ledger_topic
+from schemas.topics import CHECKPOINTS, EVIDENCE, LEDGER_SUBSCRIPTION, OUTCOMES, ledger_topic
+from streams.bootstrap import views
 from streams.runtime.clock import SystemClock
+from streams.runtime.kafka_clients import consumer_settings
+from streams.runtime.kafka_source import KafkaSource, Subscription
 from streams.runtime.migrations import migrate
 from streams.runtime.shared_settings import GroupProtocol
 from tests.integration.streams.indexing import (
     PARTITIONS,
+    SECONDS_MAX,
     Cluster,
     Look,
     Running,
@@ -42,7 +46,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     with running_broker(chosen_broker()) as broker:
-        yield Cluster(bootstrap=broker.bootstrap)
+        yield Cluster(bootstrap=broker.bootstrap, server=broker.server)
 
 
 @pytest.fixture
@@ -315,3 +319,49 @@ def test_members_share_the_ledgers_and_take_over_when_one_leaves(
 
     assert look.count("streams.quarantine") == 0
     assert look.count("views.ledger_entries") == sum(len(ledger.records) for ledger in ledgers)
+
+
+def test_a_broker_that_goes_away_ends_the_program_as_an_outage(
+    cluster: Cluster, database: FreshDatabase, look: Look
+) -> None:
+    if cluster.server is None:
+        pytest.skip("this broker is not ours to stop")
+    ledger = a_ledger("acme", ["open"])
+    _write_all(cluster, ledger)
+
+    async def scenario() -> None:
+        async with indexing(settings_of(cluster, database)) as running:
+            await running.until(lambda: look.seq("acme") == 2)
+            assert cluster.server is not None
+            await asyncio.to_thread(cluster.server.stop)
+            await asyncio.wait({running.task}, timeout=SECONDS_MAX)
+
+    with pytest.raises(BrokerUnavailableError):
+        asyncio.run(scenario())
+
+
+def test_a_subscription_that_nobody_is_assigned_is_an_error(
+    cluster: Cluster, database: FreshDatabase
+) -> None:
+    cluster.create(TenantId("acme"))
+    settings = settings_of(cluster, database)
+    # Without `.+` KIP-848 silently matches nothing; so does a name that is no topic's, everywhere.
+    source = KafkaSource(
+        consumer_settings(settings, client_id="test", group="test-unassigned"),
+        subscription=Subscription(
+            topics=("^nothing-of-this-name",), expected=LEDGER_SUBSCRIPTION, is_incremental=False
+        ),
+        unassigned_seconds_max=0.5,
+    )
+
+    async def scenario() -> None:
+        async with views(settings) as parts:
+            await source.start(parts.loop)
+            try:
+                while True:
+                    await source.read()
+            finally:
+                await source.stop()
+
+    with pytest.raises(ConfigurationError, match=r"paybond\.ledger\.acme"):
+        asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
