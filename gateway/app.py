@@ -20,8 +20,9 @@ _log = structlog.get_logger("gateway")
 VERSION = "0.1.0"
 
 
-def create_app() -> FastAPI:
+def create_app(metrics: Metrics | None = None) -> FastAPI:
     """Routes and edge, without parts: enough for the OpenAPI document."""
+    counted = metrics or Metrics()
     app = FastAPI(
         title="Paybond gateway",
         version=VERSION,
@@ -30,7 +31,13 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    envelope.install(app, secrets.token_bytes)
+    envelope.install(
+        app,
+        secrets.token_bytes,
+        lambda route, status: counted.count(
+            "paybond_gateway_requests_total", route=route, status=str(status)
+        ),
+    )
     for router in ROUTERS:
         app.include_router(router)
     return app
@@ -49,10 +56,11 @@ async def run_gateway(settings: GatewaySettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with parts(settings) as built:
-        app = create_app()
+        metrics = Metrics()
+        app = create_app(metrics)
         bind(app, built)
         private = private_app(
-            metrics=Metrics(), readiness=readiness_of(built.readiness), routes=SCHEMA_ROUTES
+            metrics=metrics, readiness=readiness_of(built.readiness), routes=SCHEMA_ROUTES
         )
         _log.info("gateway_started", port=settings.port, private_port=settings.private_port)
         await asyncio.gather(

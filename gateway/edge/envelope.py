@@ -45,8 +45,13 @@ def refused_response(error: RefusedError, request_id: str) -> Response:
     return Response(body, error.http_status, headers, media_type="application/json")
 
 
-def install(app: FastAPI, random: Callable[[int], bytes]) -> None:
-    """Request ids, size limits of headers, and one handler per kind of error."""
+def install(
+    app: FastAPI, random: Callable[[int], bytes], on_answered: Callable[[str, int], None]
+) -> None:
+    """Request ids, size limits of headers, and one handler per kind of error.
+
+    `on_answered` gets each request's route as it was declared, never its ids, and the status of its answer.
+    """
 
     @app.middleware("http")
     async def around(
@@ -64,6 +69,8 @@ def install(app: FastAPI, random: Callable[[int], bytes]) -> None:
             internal = RefusedError("internal_error")
             response = refused_response(internal, request.state.request_id)
         response.headers[REQUEST_ID_HEADER] = request.state.request_id
+        route = request.scope.get("route")
+        on_answered(getattr(route, "path", "none"), response.status_code)
         return response
 
     @app.exception_handler(RefusedError)

@@ -34,6 +34,7 @@ async def run_rails(settings: HarborSettings) -> None:
         duplicate_bps=settings.simulator_duplicate_bps,
     )
     simulator = Simulator(book, faults, pause=SystemPause(), clock=SystemClock())
+    metrics = Metrics()
     sender = KafkaCommandSender(
         producer_settings(settings, client_id="paybond-rails"),
         issuer_key=settings.issuer_key(Issuer.RAILS),
@@ -48,21 +49,22 @@ async def run_rails(settings: HarborSettings) -> None:
         rails={SettlementMode.SIMULATED: simulator},
         commands=sender,
         dead_letters=KafkaDeadLetters(sender, partitions=settings.kafka_partitions),
+        on_answered=lambda: metrics.count("paybond_rails_answers_total"),
     )
     try:
-        await _run(worker, settings)
+        await _run(worker, settings, metrics)
     finally:
         await outstanding.close()
         sender.close()
         book.close()
 
 
-async def _run(worker: RailWorker, settings: HarborSettings) -> None:
+async def _run(worker: RailWorker, settings: HarborSettings, metrics: Metrics) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
     stop = asyncio.Event()
-    app = private_app(metrics=Metrics(), readiness=lambda: worker.not_ready)
+    app = private_app(metrics=metrics, readiness=lambda: worker.not_ready)
     serving = asyncio.create_task(
         serve_until(app, host=settings.private_host, port=settings.rails_private_port, stop=stop)
     )

@@ -10,7 +10,7 @@ A crash between 3 and 4 asks again with the same effect id: the rail makes it on
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -57,12 +57,14 @@ class RailWorker:
         rails: Mapping[SettlementMode, Rail],
         commands: CommandSender,
         dead_letters: DeadLetters,
+        on_answered: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
         self._outstanding = outstanding
         self._rails = rails
         self._commands = commands
         self._dead_letters = dead_letters
+        self._on_answered = on_answered
         self._partitions: dict[int, _Partition] = {}
         self._running: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._is_stopping = False
@@ -151,6 +153,7 @@ class RailWorker:
         for answer in answers:
             await self._commands.send(answer_command(effect, answer))  # 4
         self.answered += 1
+        self._on_answered()
         owned = self._partitions.get(partition)
         if owned is not None:
             owned.waiting.pop(offset, None)

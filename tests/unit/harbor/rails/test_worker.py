@@ -40,12 +40,14 @@ class World:
         self.buried: list[int] = []
         self.caught_up: list[int] = []
         self.sender_error: Exception | None = None
+        self.counted: list[int] = []
         self.worker = RailWorker(
             log=self,
             outstanding=self,
             rails={SettlementMode.SIMULATED: self},
             commands=self,
             dead_letters=self,
+            on_answered=lambda: self.counted.append(1),
         )
 
     async def consume(self) -> EffectBatch:
@@ -119,6 +121,7 @@ def test_an_effect_becomes_an_answer_and_its_offset_is_committed() -> None:
     assert [command.body.effect_id for command in world.sent] == ["c-1"]  # type: ignore[union-attr]
     assert world.commits == [{PARTITION: 11}]
     assert world.caught_up[0] == PARTITION
+    assert world.counted == [1]
 
 
 def test_an_effect_that_no_state_has_outstanding_is_skipped() -> None:
