@@ -1,0 +1,179 @@
+"""What only a real broker shows of the adapters: names of hanging transactions, large records, returning partitions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from confluent_kafka import Producer
+
+from harbor.engine.ports import FencedError, InputRecord, OutputRecord
+from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS
+from streams.runtime.shared_settings import GroupProtocol, SharedSettings
+from tests.integration.harbor.worlds import (
+    PARTITIONS,
+    SECONDS_MAX,
+    KafkaWorld,
+    kafka_world,
+    settings_for,
+    until,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def settings(kafka: str, *, is_apache: bool) -> SharedSettings:
+    return settings_for(kafka, is_apache=is_apache, protocol=GroupProtocol.CLASSIC)
+
+
+def play(settings: SharedSettings, scenario: Callable[[KafkaWorld], Awaitable[None]]) -> None:
+    async def played() -> None:
+        async with kafka_world(settings) as world:
+            await scenario(world)
+
+    asyncio.run(played())
+
+
+def an_output(topic: str, value: bytes, *, key: bytes = b"key") -> OutputRecord:
+    return OutputRecord(topic=topic, partition=0, key=key, value=value)
+
+
+def test_a_record_over_a_megabyte_that_its_topic_takes_is_taken(
+    settings: SharedSettings, unique_name: str
+) -> None:
+    async def scenario(world: KafkaWorld) -> None:
+        large = b"x" * 1_500_000
+        transactions = world.transactions(unique_name)
+        await transactions.initialize()
+        await transactions.begin()
+        await transactions.produce([an_output(EVIDENCE, large)])
+        await transactions.flush()
+        await transactions.commit()
+        reader = world.reader()
+
+        async def read() -> bytes | None:
+            record = await reader.last_record(EVIDENCE, 0)
+            return None if record is None else record.value
+
+        assert await until(read) == large
+
+    play(settings, scenario)
+
+
+def test_committed_transactions_tell_how_far_they_wrote_and_aborted_ones_do_not(
+    settings: SharedSettings, unique_name: str
+) -> None:
+    async def scenario(world: KafkaWorld) -> None:
+        transactions = world.transactions(unique_name)
+        await transactions.initialize()
+        await transactions.begin()
+        await transactions.produce([an_output(INTENTS, b"a"), an_output(INTENTS, b"b")])
+        await transactions.flush()
+        await transactions.commit()
+        await transactions.begin()
+        await transactions.produce([an_output(INTENTS, b"c"), an_output(EVIDENCE, b"d")])
+        await transactions.flush()
+        await transactions.abort()
+
+        assert transactions.take_committed() == {(INTENTS, 0): 2}
+        assert transactions.take_committed() == {}
+
+    play(settings, scenario)
+
+
+@pytest.mark.apache_only
+def test_a_hanging_transaction_is_named(settings: SharedSettings, unique_name: str) -> None:
+    async def scenario(world: KafkaWorld) -> None:
+        transactions = world.transactions(unique_name)
+        await transactions.initialize()
+        await transactions.begin()
+        await transactions.produce([an_output(POSITIONS, b"open"), an_output(INTENTS, b"open")])
+        await transactions.flush()
+        reader = world.reader()
+
+        named = await reader.undecided_by(POSITIONS, 0)
+        unnamed = await reader.undecided_by(INTENTS, 0)
+
+        assert f"transaction {unique_name} hangs at offset 0" in named
+        assert "find-hanging" in unnamed
+
+    play(settings, scenario)
+
+
+@pytest.mark.apache_only
+def test_a_fence_that_flush_meets_stops_although_the_client_loses_its_words(
+    settings: SharedSettings, unique_name: str
+) -> None:
+    """confluent-kafka 2.16 raises a bare SystemError there, sometimes without the fatal error behind it."""
+
+    async def scenario(world: KafkaWorld) -> None:
+        fenced = world.transactions(unique_name)
+        await fenced.initialize()
+        await world.transactions(unique_name).initialize()
+
+        async def a_batch() -> None:
+            await fenced.begin()
+            await fenced.produce([an_output(INTENTS, b"lost")])
+            await fenced.flush()
+            await fenced.commit()
+
+        with pytest.raises(FencedError):
+            await a_batch()
+
+    play(settings, scenario)
+
+
+@pytest.mark.apache_only
+@pytest.mark.parametrize("protocol", list(GroupProtocol))
+def test_a_partition_that_came_back_is_silent_until_it_is_started_again(
+    kafka: str, protocol: GroupProtocol
+) -> None:
+    async def scenario(world: KafkaWorld) -> None:
+        first = world.consumer()
+        owned: set[int] = set()
+
+        async def owns_all() -> bool | None:
+            owned.update((await first.consume(records_max=10)).assigned)
+            return True if len(owned) == PARTITIONS else None
+
+        await until(owns_all)
+        await first.start(dict.fromkeys(owned, 0))
+        second = world.consumer()
+        lost: set[int] = set()
+
+        async def has_lost() -> bool | None:
+            consumed, _ = await asyncio.gather(
+                first.consume(records_max=10), second.consume(records_max=10)
+            )
+            lost.update(set(consumed.revoked) - set(consumed.assigned))
+            return True if lost else None
+
+        await until(has_lost)
+        await second.close()
+        back: set[int] = set()
+        records: list[InputRecord] = []
+
+        async def has_them_back() -> bool | None:
+            consumed = await first.consume(records_max=10)
+            back.update(consumed.assigned)
+            records.extend(consumed.records)
+            return True if lost <= back else None
+
+        await until(has_them_back)
+        producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
+        for partition in lost:
+            producer.produce(COMMANDS, value=b"new", key=b"tenant", partition=partition)
+        assert producer.flush(SECONDS_MAX) == 0
+        for _ in range(5):
+            records += (await first.consume(records_max=10)).records
+        silent = [record for record in records if record.partition in lost]
+        await first.start(dict.fromkeys(lost, 0))
+
+        async def speaks() -> bool | None:
+            found = (await first.consume(records_max=10)).records
+            return True if {r.partition for r in found} & lost else None
+
+        assert silent == []
+        assert await until(speaks)
+
+    play(settings_for(kafka, is_apache=True, protocol=protocol), scenario)
