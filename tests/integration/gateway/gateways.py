@@ -137,7 +137,7 @@ async def running_gateway(
             deployment=DEPLOYMENT, public_keys_hex=[ed25519.public_key(LEDGER_SEED).hex()]
         )
         app = FastAPI()
-        install(app, secrets.token_bytes)
+        install(app, secrets.token_bytes, lambda _route, _status: None)
         for router in ROUTERS:
             app.include_router(router)
         app.state.guard = Guard(api_keys=PostgresApiKeys(pool), peppers=PEPPERS)
