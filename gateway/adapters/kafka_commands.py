@@ -15,7 +15,6 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 
@@ -23,6 +22,7 @@ from gateway.commands.ports import CommandRecord
 from schemas.errors import BrokerUnavailableError, ConfigurationError, IntegrityError
 from schemas.partitioner import partition_of
 from schemas.topics import COMMANDS, OUTCOMES
+from streams.runtime.acknowledged_producer import AcknowledgedProducer
 
 _log = structlog.get_logger("gateway")
 _POLL_SECONDS = 0.1
@@ -44,49 +44,22 @@ class KafkaCommandPublisher:
 
     def __init__(self, config: Mapping[str, Any], *, partitions: int) -> None:
         self._partitions = partitions
-        self._producer = Producer({**config, "enable.idempotence": True, "linger.ms": 1})
-        self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="command-publisher", daemon=True)
-        self._thread.start()
+        self._producer = AcknowledgedProducer(
+            {**config, "enable.idempotence": True, "linger.ms": 1}, name="command-publisher"
+        )
 
     async def publish(self, record: CommandRecord) -> None:
         """Returns when acknowledged. Raises BrokerUnavailableError: the command may or may not be there."""
-        loop = asyncio.get_running_loop()
-        acknowledged: asyncio.Future[None] = loop.create_future()
-
-        def on_delivery(error: KafkaError | None, _message: Message) -> None:
-            loop.call_soon_threadsafe(_resolve, acknowledged, error)
-
-        try:
-            self._producer.produce(
-                COMMANDS,
-                value=record.value,
-                key=record.tenant_id.encode(),
-                headers=list(record.headers.items()),
-                partition=partition_of(record.tenant_id, self._partitions),
-                on_delivery=on_delivery,
-            )
-        except (BufferError, KafkaException) as error:
-            raise BrokerUnavailableError(str(error)) from error
-        await acknowledged
-
-    def _poll(self) -> None:
-        while not self._is_closing.is_set():
-            self._producer.poll(_POLL_SECONDS)
+        await self._producer.produce(
+            COMMANDS,
+            key=record.tenant_id.encode(),
+            value=record.value,
+            headers=record.headers,
+            partition=partition_of(record.tenant_id, self._partitions),
+        )
 
     def close(self) -> None:
-        self._is_closing.set()
-        self._thread.join()
-        self._producer.flush(_METADATA_SECONDS)
-
-
-def _resolve(acknowledged: "asyncio.Future[None]", error: KafkaError | None) -> None:
-    if acknowledged.done():
-        return
-    if error is None:
-        acknowledged.set_result(None)
-    else:
-        acknowledged.set_exception(BrokerUnavailableError(str(error)))
+        self._producer.close()
 
 
 class KafkaOutcomeReader:
