@@ -12,9 +12,11 @@ KAFKA_STAMP := .paybond/kafka/libs/paybond.stamp
 # Folders that do not exist yet are left out, so that a part can land before its neighbours.
 TESTS := $(wildcard tests/unit tests/tidy tests/contract tests/simulation tests/integration tests/e2e)
 APACHE_TESTS := $(wildcard tests/contract tests/integration tests/e2e)
+# The same tests as everywhere, with the numbers of `tests/support/depth.py` for those who have hours.
+DEEP_TESTS := $(wildcard tests/simulation tests/e2e/kills)
 PYTEST_FLAGS ?= -q
 
-.PHONY: help venv lock test test-apache kafka check format lint types imports wheel-smoke demo clean
+.PHONY: help venv lock test test-apache test-deep kafka check format lint types imports wheel-smoke demo clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -46,6 +48,9 @@ kafka: venv ## fetch Apache Kafka and its tools into .paybond/kafka
 
 test-apache: kafka ## contract, integration and e2e tests on Apache Kafka; a skip is a failure
 	PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) --apache-lane $(APACHE_TESTS)
+
+test-deep: kafka ## simulation and kill tests with their deep numbers, on Apache Kafka; takes hours
+	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_TESTS)
 
 format: venv ## write the code the way the formatter wants it
 	$(BIN)/ruff format .
