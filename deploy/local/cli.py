@@ -23,11 +23,13 @@ from deploy.local.programs import ProgramName
 from deploy.local.running_lock import (
     AlreadyRunningError,
     held_lock,
+    is_held,
+    last_state,
     read_state,
     wait_until_free,
 )
 from deploy.local.server_process import LocalServerError, log_tail
-from deploy.local.stack import EMBEDDED, Options, Stack
+from deploy.local.stack import EMBEDDED, Options, Stack, stop_left_overs
 from deploy.local.supervision import StopRequestedError, is_ready
 from schemas.errors import PaybondError
 
@@ -102,7 +104,13 @@ def down() -> None:
     """Stop what `up` started here, in reverse order. Not running: says so, exit 0."""
     state = read_state(HOME)
     if state is None:
-        _say("Nothing runs here.")
+        # A supervisor that was SIGKILLed gave its lock back, but its programs live on.
+        data = Path((last_state(HOME) or {}).get("data", HOME))
+        left_over = [] if is_held(HOME) else stop_left_overs(data)
+        if left_over:
+            _say(f"The supervisor was gone; stopped what it had left: {', '.join(left_over)}.")
+        else:
+            _say("Nothing runs here.")
         return
     os.kill(int(state["pid"]), signal.SIGTERM)
     if not wait_until_free(HOME, seconds_max=_DOWN_SECONDS_MAX):

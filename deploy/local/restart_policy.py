@@ -10,8 +10,9 @@ from datetime import timedelta
 SESSION = timedelta(seconds=6)
 FIRST_DELAY = timedelta(seconds=1)
 DELAY_MAX = timedelta(seconds=30)
-# Who lived this long did not crash from what it crashed from before.
-HEALTHY_AFTER = timedelta(seconds=60)
+# Who lived this long did not crash from what it crashed from before: a record that stops a program stops it within
+# seconds of its start. Longer, and a machine that kills at random waits more than it works.
+HEALTHY_AFTER = timedelta(seconds=20)
 # 30 s is reached by then; a larger exponent only overflows.
 _DOUBLINGS_MAX = 10
 
@@ -25,7 +26,7 @@ class Restart:
 
 
 def next_restart(*, crashes_before: int, lived: timedelta, first_delay: timedelta) -> Restart:
-    """Doubling from `first_delay` up to 30 s, from the beginning again after a healthy minute."""
+    """Doubling from `first_delay` up to 30 s, from the beginning again after a healthy life."""
     assert crashes_before >= 0
     crashes = 1 if lived >= HEALTHY_AFTER else crashes_before + 1
     doubled = first_delay * 2 ** min(crashes - 1, _DOUBLINGS_MAX)

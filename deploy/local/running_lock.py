@@ -56,8 +56,11 @@ def write_state(directory: Path, state: Mapping[str, Any]) -> None:
 
 def read_state(directory: Path) -> dict[str, Any] | None:
     """What the present holder says of itself; None if nobody holds the lock or it has said nothing yet."""
-    if not is_held(directory):
-        return None
+    return last_state(directory) if is_held(directory) else None
+
+
+def last_state(directory: Path) -> dict[str, Any] | None:
+    """What the last holder said of itself, dead or alive."""
     try:
         state = json.loads((directory / STATE_FILE).read_text())
     except (OSError, ValueError):

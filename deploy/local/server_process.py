@@ -230,17 +230,19 @@ def log_tail(log_file: Path) -> str:
     return "\n".join(lines[-_LOG_TAIL_LINES:])
 
 
-def stop_recorded(pid_file: Path, *, with_signal: signal.Signals, seconds: float) -> None:
-    """Stop the process that a pid file speaks of, if it still is that one; the file is gone then."""
+def stop_recorded(pid_file: Path, *, with_signal: signal.Signals, seconds: float) -> bool:
+    """Stop the process that a pid file speaks of, if it still is that one; the file is gone then. True if it ran."""
     try:
         record = json.loads(pid_file.read_text())
         process = psutil.Process(int(record["pid"]))
     except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
-        return
+        return False
     # A pid is used again; a pid together with the time its process began is not.
-    if abs(process.create_time() - float(record["started_at"])) < 1:
+    is_it = bool(abs(process.create_time() - float(record["started_at"])) < 1)
+    if is_it:
         stop_foreign(process, with_signal=with_signal, seconds=seconds)
     pid_file.unlink(missing_ok=True)
+    return is_it
 
 
 def stop_foreign(process: psutil.Process, *, with_signal: signal.Signals, seconds: float) -> None:

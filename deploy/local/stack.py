@@ -268,13 +268,16 @@ def ensure_ports(path: Path) -> Mapping[Port, int]:
     return chosen
 
 
-def stop_left_overs(data: Path) -> None:
-    """End what a killed supervisor left behind, programs before servers: else its ports look taken."""
+def stop_left_overs(data: Path) -> list[str]:
+    """End what a killed supervisor left behind, programs before servers: else its ports look taken. What it was."""
     programs_first = [data / "run" / name for name in reversed(list(ProgramName))]
-    for directory in (*programs_first, *(data / name for name in _SERVER_FOLDERS)):
-        stop_recorded(
+    return [
+        directory.name
+        for directory in (*programs_first, *(data / name for name in _SERVER_FOLDERS))
+        if stop_recorded(
             directory / PID_FILE, with_signal=signal.SIGTERM, seconds=_LEFT_OVER_SECONDS_MAX
         )
+    ]
 
 
 def set_passwords(owner_dsn: str, passwords: Mapping[Role, str]) -> None:

@@ -5,16 +5,12 @@ One stack for the module, with a broker of its own kind (`PAYBOND_TEST_KAFKA`), 
 
 import asyncio
 import json
-import os
 import re
 import secrets
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,96 +24,24 @@ from deploy.local.demo_plan import PlannedIntent, Story, plan_of
 from deploy.local.demo_proof import check_proof, read_from_kafka
 from deploy.local.local_file import tenant_of
 from streams.runtime.clock import SystemClock
-from tests.support.brokers import (
-    LIBRARIES_VARIABLE,
-    BrokerKind,
-    apache_libraries,
-    chosen_broker,
-    temporary_directory,
+from tests.e2e.local_stack import (
+    READY_SECONDS_MAX,
+    LocalStack,
+    kafka_option,
+    run_in,
+    running_stack,
 )
+from tests.support.brokers import BrokerKind, chosen_broker, temporary_directory
 
 pytestmark = pytest.mark.integration
-
-BINARIES = Path(sys.executable).parent
-_UP_SECONDS_MAX = 300
-_READY_SECONDS_MAX = 120
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalStack:
-    directory: Path
-
-    def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return run_in(self.directory, program, *arguments)
-
-    def local_file(self) -> dict[str, Any]:
-        document = json.loads((self.directory / ".paybond" / "local.json").read_text())
-        assert isinstance(document, dict)
-        return document
-
-    def status(self) -> dict[str, Any]:
-        document = json.loads(self.run("paybond-local", "status", "--json").stdout)
-        assert isinstance(document, dict)
-        return document
-
-    def said(self) -> str:
-        return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
-
-    def end(self, program: str, with_signal: signal.Signals) -> None:
-        """End one program from outside and wait until all of them are ready again."""
-        before = self.status()["programs"][program]
-        os.kill(before["pid"], with_signal)
-        deadline = time.monotonic() + _READY_SECONDS_MAX
-        while True:
-            programs = self.status()["programs"]
-            is_new = programs[program]["restarts"] > before["restarts"]
-            if is_new and all(entry["is_ready"] for entry in programs.values()):
-                return
-            assert time.monotonic() < deadline, (programs, self.said())
-            time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with temporary_directory("e2e") as directory:
-        started = run_in(directory, "paybond-local", "up", "--detach", "--kafka", kafka_option())
-        assert started.returncode == 0, started.stderr
-        try:
-            yield LocalStack(directory=directory)
-        finally:
-            stopped = run_in(directory, "paybond-local", "down")
-        assert stopped.returncode == 0, stopped.stderr
-
-
-def kafka_option() -> str:
-    choice = chosen_broker()
-    match choice.kind:
-        case BrokerKind.EMBEDDED | BrokerKind.APACHE:
-            # One of its own: group and topic names are the real ones.
-            return choice.kind.value
-        case _:
-            if choice.address is None:
-                pytest.skip("the supervisor does not start containers; the other brokers show this")
-            return choice.address
-
-
-def run_in(directory: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """With nothing of this session's environment but what a shell has."""
-    return subprocess.run(
-        [BINARIES / program, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=directory,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": os.environ.get("HOME", "/"),
-            LIBRARIES_VARIABLE: str(apache_libraries()),
-        },
-        timeout=_UP_SECONDS_MAX,
-    )
+    with running_stack() as running:
+        yield running
 
 
 def talk(
@@ -153,7 +77,7 @@ async def until(
     call: Callable[[], Awaitable[HttpAnswer]], is_done: Callable[[HttpAnswer], bool]
 ) -> HttpAnswer:
     """Ask as a patient client does: an outage of seconds is waited out."""
-    deadline = time.monotonic() + _READY_SECONDS_MAX
+    deadline = time.monotonic() + READY_SECONDS_MAX
     while True:
         try:
             answer = await call()
@@ -308,6 +232,25 @@ def test_every_topic_and_table_agrees_with_the_ledger_read_again(stack: LocalSta
     report = json.loads(checked.stdout)
     assert {tenant["tenant_id"] for tenant in report["tenants"]} == {"tenant-vec", "tenant-two"}
     assert report["ok"] is True
+
+
+def test_down_stops_what_a_killed_supervisor_left_behind() -> None:
+    with running_stack() as stack:
+        status = stack.status()
+        pids = [entry["pid"] for part in ("servers", "programs") for entry in status[part].values()]
+        supervisor = psutil.Process(status["pid"])
+        supervisor.kill()
+        psutil.wait_procs([supervisor], timeout=READY_SECONDS_MAX)
+        alive = [pid for pid in pids if psutil.pid_exists(pid)]
+
+        down = stack.run("paybond-local", "down")
+        again = stack.run("paybond-local", "down")
+
+        assert alive == pids
+        assert down.returncode == 0
+        assert "The supervisor was gone; stopped what it had left: gateway, views" in down.stderr
+        assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+        assert "Nothing runs here" in again.stderr
 
 
 def test_down_leaves_no_process_behind_and_up_finds_everything_again() -> None:

@@ -1,0 +1,104 @@
+"""The whole system of one machine as a test has it: brought up by two words, in a directory of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.brokers import (
+    LIBRARIES_VARIABLE,
+    BrokerKind,
+    apache_libraries,
+    chosen_broker,
+    temporary_directory,
+)
+
+BINARIES = Path(sys.executable).parent
+_UP_SECONDS_MAX = 300
+READY_SECONDS_MAX = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    directory: Path
+
+    def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return run_in(self.directory, program, *arguments)
+
+    def local_file(self) -> dict[str, Any]:
+        document = json.loads((self.directory / ".paybond" / "local.json").read_text())
+        assert isinstance(document, dict)
+        return document
+
+    def status(self) -> dict[str, Any]:
+        document = json.loads(self.run("paybond-local", "status", "--json").stdout)
+        assert isinstance(document, dict)
+        return document
+
+    def said(self) -> str:
+        return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
+
+    def end(self, program: str, with_signal: signal.Signals) -> None:
+        """End one program from outside and wait until all of them are ready again."""
+        before = self.status()["programs"][program]
+        os.kill(before["pid"], with_signal)
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while True:
+            programs = self.status()["programs"]
+            is_new = programs[program]["restarts"] > before["restarts"]
+            if is_new and all(entry["is_ready"] for entry in programs.values()):
+                return
+            assert time.monotonic() < deadline, (programs, self.said())
+            time.sleep(0.5)
+
+
+@contextmanager
+def running_stack(*options: str) -> Iterator[LocalStack]:
+    """Brought up on the broker of this session's kind, taken down at the end."""
+    with temporary_directory("e2e") as directory:
+        stack = LocalStack(directory=directory)
+        started = stack.run("paybond-local", "up", "--detach", "--kafka", kafka_option(), *options)
+        assert started.returncode == 0, started.stderr
+        try:
+            yield stack
+        finally:
+            stopped = stack.run("paybond-local", "down")
+        assert stopped.returncode == 0, stopped.stderr
+
+
+def kafka_option() -> str:
+    choice = chosen_broker()
+    match choice.kind:
+        case BrokerKind.EMBEDDED | BrokerKind.APACHE:
+            # One of its own: group and topic names are the real ones.
+            return choice.kind.value
+        case _:
+            if choice.address is None:
+                pytest.skip("the supervisor does not start containers; the other brokers show this")
+            return choice.address
+
+
+def run_in(directory: Path, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """With nothing of this session's environment but what a shell has."""
+    return subprocess.run(
+        [BINARIES / program, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/"),
+            LIBRARIES_VARIABLE: str(apache_libraries()),
+        },
+        timeout=_UP_SECONDS_MAX,
+    )
