@@ -70,9 +70,10 @@ def reissue(command: Command, body: ReissueEffect, facts: Facts) -> Decision | R
     if intent.hold.effect_id != body.effect_id or facts.tenant is None:
         return refuse("effect_not_outstanding", effect_id=body.effect_id)
     due = next_due(intent, now=facts.now, reissue_first=facts.rails.reissue_first)
-    if due is None or due.at > facts.now or (due.issue or 0) < body.issue:
+    if due is None or due.issue is None or due.at > facts.now:
         return refuse("nothing_due", effect_id=body.effect_id)
-    return Decision(reissued=effect_of(intent, facts.tenant, issue=body.issue))
+    # A tick whose clock is ahead of the log's counts further: refused, it would ask in vain for as long as it is.
+    return Decision(reissued=effect_of(intent, facts.tenant, issue=min(body.issue, due.issue)))
 
 
 def warn(command: Command, body: RaiseHoldExpiring, facts: Facts) -> Decision | Refused:

@@ -216,10 +216,28 @@ def test_what_is_answered_unknown_or_not_due_is_not_issued_again() -> None:
 
     assert code_of(world.do(ReissueEffect(effect_id=answered, issue=1))) == "effect_not_outstanding"
     assert code_of(world.do(ReissueEffect(effect_id=outstanding, issue=1))) == "nothing_due"
-    world.now += timedelta(seconds=30)
+    world.now += timedelta(seconds=29)
     assert code_of(world.do(ReissueEffect(effect_id=outstanding, issue=2))) == "nothing_due"
     missing = provisioned().do(ReissueEffect(effect_id=answered, issue=1))
     assert code_of(missing) == "intent_not_found"
+
+
+def test_a_tick_whose_clock_is_ahead_of_the_log_does_not_keep_an_effect_from_being_issued_again() -> (
+    None
+):
+    world = opened()
+    world.do(FundIntent())
+    ahead = world.now + timedelta(hours=1)
+
+    # By its own clock the tick counts far more issues than the log's time allows; each asks for the next one.
+    for seconds in (30, 60, 120):
+        world.now += timedelta(seconds=seconds)
+        due = next_due(world.state(), now=ahead + timedelta(seconds=seconds))
+        assert due is not None
+        world.do(ReissueEffect(effect_id=world.effect.effect_id, issue=due.issue or 0))
+
+    assert [effect.issue for effect in world.effects] == [0, 1, 2, 3]
+    assert len({effect.effect_id for effect in world.effects}) == 1
 
 
 def test_issues_come_after_30_seconds_doubling_to_a_quarter_of_an_hour() -> None:
