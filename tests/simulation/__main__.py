@@ -1,0 +1,47 @@
+"""`python -m tests.simulation --seed N [--mutant NAME]`: one run again, with its history."""
+
+import argparse
+import sys
+
+from tests.simulation.mutants.catalogue import CATALOGUE
+from tests.simulation.run import be_quiet, run_many, run_whole
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, required=True, help="which run")
+    parser.add_argument(
+        "--mutant", choices=sorted(CATALOGUE), help="with this piece of code changed"
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="so many runs from --seed on")
+    arguments = parser.parse_args()
+    if arguments.seeds > 1:
+        return _search(arguments.seed, arguments.seeds, arguments.mutant)
+    be_quiet()
+    mutant = None if arguments.mutant is None else CATALOGUE[arguments.mutant]
+    run = run_whole(arguments.seed, mutant)
+    say = sys.stdout.write
+    say("".join(f"{line}\n" for line in run.history))
+    say(f"{run.steps} steps, {run.committed} commands decided, digest {run.digest}\n")
+    if run.finding is None:
+        say("nothing found\n")
+        return 0
+    say(run.finding.report() + "\n")
+    return 1
+
+
+def _search(first: int, count: int, mutant: str | None) -> int:
+    found = 0
+    for run in run_many(range(first, first + count), mutant=mutant):
+        if run.finding is not None:
+            found += 1
+            sys.stdout.write(
+                f"{run.seed}: {run.finding.rule.name} after {run.finding.committed} commands:"
+                f" {run.finding.detail[:200]}\n"
+            )
+    sys.stdout.write(f"{found} of {count} runs found something\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What must hold once everything has come to rest: nothing is unanswered, and every copy of the truth is the truth."""
+
+from typing import TYPE_CHECKING
+
+from harbor.rails.simulator import object_of
+from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS, TIPS
+from tests.simulation.audit.intent_model import Intent
+from tests.simulation.audit.rules import Rule, ViolationError
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+# Kept in the store under the same keys as on their topics, without a window.
+_WHOLE = (INTENTS, EVIDENCE, TIPS, POSITIONS)
+
+
+def unrest(world: "World") -> str | None:
+    """What still moves: a command without its decision, an effect without its answer, a process down or asleep."""
+    auditor, kafka = world.auditor, world.kafka
+    for slot in world.slots:
+        if slot.process is None or slot.process.loop.is_restoring:
+            return f"slot {slot.number} is down or restoring"
+        if any(process.is_hanging for process in slot.incarnations):
+            return f"a process of slot {slot.number} hangs"
+    for partition, position in auditor.positions.items():
+        if position != kafka.partition(COMMANDS, partition).high_watermark:
+            return f"partition {partition} is decided up to {position}"
+    for tenant in auditor.model.tenants.values():
+        for intent in tenant.intents.values():
+            if intent.outstanding is not None:
+                return f"{tenant.name}/{intent.intent_id}: {intent.outstanding} is outstanding"
+    return None
+
+
+def check_rest(world: "World") -> None:
+    """Raises ViolationError."""
+    auditor = world.auditor
+    for tenant_id, chain in auditor.chains.items():
+        if chain.size and chain.size not in chain.checkpoints:
+            raise ViolationError(
+                Rule.CHECKPOINT_LAST, f"{tenant_id} ends at {chain.size}, nobody signed that"
+            )
+        if chain.size != auditor.model.tenant(tenant_id).size:
+            raise ViolationError(Rule.COMMAND_ONCE, f"{tenant_id} has entries of nobody")
+    if auditor.missing_letters:
+        raise ViolationError(Rule.DEAD_LETTER, f"{sorted(auditor.missing_letters)} are missing")
+    for client in world.clients:
+        if not client.is_done:
+            raise ViolationError(Rule.ALL_ANSWERED, f"{client.name} still waits")
+    for tenant in auditor.model.tenants.values():
+        for intent in tenant.intents.values():
+            _check_book(world, intent)
+    _check_holds(world)
+    for slot in world.slots:
+        _check_store(world, slot.number)
+
+
+def _check_book(world: "World", intent: Intent) -> None:
+    """Each intent's money at the rail is where the ledger says."""
+    name = object_of(tenant_id=intent.tenant_id, intent_id=intent.intent_id)
+    found = world.rails.house.book.object(name)
+    captured = intent.released + intent.custody
+    if found is None:
+        told: tuple[object, ...] = (0, 0)
+    elif found.status == "requires_capture":
+        told = (found.amount_minor, 0)
+    else:
+        told = (0, found.captured_minor)
+    if told != (intent.held, captured):
+        raise ViolationError(
+            Rule.RAIL_BOOK,
+            f"{intent.tenant_id}/{intent.intent_id} ({intent.status}): the rail has {told} held and"
+            f" captured, the ledger {(intent.held, captured)}",
+        )
+
+
+def _check_holds(world: "World") -> None:
+    held: dict[tuple[str, str], set[str]] = {}
+    for effect, answer in world.rails.house.carried_out:
+        if effect.action.value == "hold" and answer.kind.value == "succeeded":
+            held.setdefault((effect.tenant_id, effect.intent_id), set()).add(effect.effect_id)
+    for intent, effects in held.items():
+        if len(effects) > 1:
+            raise ViolationError(Rule.ONE_HOLD, f"{intent} was held by {sorted(effects)}")
+
+
+def _check_store(world: "World", number: int) -> None:
+    process = world.slots[number].process
+    assert process is not None
+    rows = process.store.snapshot()
+    for partition in sorted(process.loop.partitions):
+        told = {key: value for key, value in rows.get(partition, {}).items() if key[0] in _WHOLE}
+        wanted: dict[tuple[str, bytes], bytes] = {}
+        for topic in _WHOLE:
+            for record in world.kafka.read(topic, partition):
+                wanted[topic, record.key or b""] = record.value or b""
+        if told != wanted:
+            differing = sorted(
+                key for key in told.keys() | wanted.keys() if told.get(key) != wanted.get(key)
+            )
+            raise ViolationError(
+                Rule.STORE, f"{process.name}, partition {partition}: {differing[:4]} differ"
+            )

@@ -1,0 +1,248 @@
+"""A slot of Harbor and its supervisor: one process after the other, on a store that outlives them, or loses writes.
+
+The loop, the tick, the signer and the assignment protocol run as they are; only ports, clock and hooks are ours.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from harbor.adapters.memory.ports import (
+    MemoryCheckpoints,
+    MemoryCommandConsumer,
+    MemoryLogReader,
+    MemoryStateStore,
+    MemoryTransactions,
+    StoreKey,
+)
+from harbor.adapters.memory.rails import MemoryCommandSender
+from harbor.adapters.memory.signature_pool import MemorySignaturePool
+from harbor.domain.decision import RailPolicy
+from harbor.engine.assignment import KafkaAssigner
+from harbor.engine.batch import BatchRules
+from harbor.engine.batch_result import BatchResult
+from harbor.engine.checkpoint_signing import CheckpointSigner, LedgerKey
+from harbor.engine.intake import Rejected
+from harbor.engine.loop import HarborLoop, LoopParts
+from harbor.engine.observation import SilentObserver
+from harbor.engine.ports import FencedError
+from harbor.engine.preparation import Preparation
+from harbor.recovery.tick import RecoveryTick
+from schemas.errors import BrokerUnavailableError, OwnershipLostError
+from schemas.messages.commands import Issuer
+from schemas.topics import COMMANDS, GROUP_HARBOR
+from tests.simulation.broker import SESSION
+from tests.simulation.faults import Fault
+from tests.simulation.process import Process
+from tests.simulation.scheduler import Stopped
+from tests.support.harbor_world import DEPLOYMENT, ISSUER_KEYS, LEDGER_SEED
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Rows = dict[int, dict[StoreKey, bytes]]
+_RESTART_SECONDS_MAX = 12
+_SNAPSHOT_IN_PERCENT = 15
+# What a process may end by without anybody's mistake: a fence, an outage, or death.
+_EXPLAINED = (Stopped, OwnershipLostError, FencedError, BrokerUnavailableError)
+
+
+class HarborProcess(Process):
+    """One incarnation. `slot` decides what comes after it."""
+
+    def __init__(self, world: "World", slot: "HarborSlot", name: str, rows: Rows) -> None:
+        super().__init__(world, name)
+        self.slot = slot
+        self.skew = slot.skew
+        kafka, partitions = world.kafka, world.partitions
+        self.store = MemoryStateStore(process=name, hook=self.hook)
+        self.store.go_back_to(rows)
+        reader = MemoryLogReader(kafka, process=name, hook=self.hook)
+        self.signer = CheckpointSigner(
+            MemoryCheckpoints(kafka, process=name, hook=self.hook),
+            key=LedgerKey(deployment=DEPLOYMENT, seed=LEDGER_SEED),
+            partitions=partitions,
+        )
+        self._consumer = MemoryCommandConsumer(kafka, process=name, hook=self.hook)
+        self.loop = HarborLoop(
+            LoopParts(
+                consumer=self._consumer,
+                transactions=MemoryTransactions(
+                    kafka,
+                    process=name,
+                    transactional_id=f"paybond-harbor-{slot.number}",
+                    hook=self.hook,
+                ),
+                preparation=Preparation(
+                    store=self.store,
+                    reader=reader,
+                    pool=MemorySignaturePool(process=name, hook=self.hook),
+                    assigner=KafkaAssigner(
+                        reader=reader, store=self.store, clock=self, partitions=partitions
+                    ),
+                    clock=self,
+                ),
+                signer=self.signer,
+                rules=BatchRules(partitions=partitions, rails=RailPolicy()),
+                issuer_keys=ISSUER_KEYS,
+                observer=_Snapshots(slot),
+                records_max=world.records_max,
+            )
+        )
+        self._tick = RecoveryTick(
+            store=self.store,
+            sender=MemoryCommandSender(
+                kafka,
+                process=name,
+                issuer_key=ISSUER_KEYS[Issuer.RECOVERY][0],
+                partitions=partitions,
+                hook=self.hook,
+            ),
+            clock=self,
+            partitions=lambda: self.loop.partitions,
+            quarantined=lambda: self.loop.quarantined,
+        )
+
+    async def main(self) -> None:
+        """As `harbor.app` runs them: any that ends, ends the process."""
+        deciding = asyncio.create_task(self.loop.run(is_stopping=lambda: self.is_stopping))
+        ticking = asyncio.create_task(self._tick.run())
+        try:
+            await asyncio.wait([deciding, ticking], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.is_stopping = True
+            ticking.cancel()
+            ended = await asyncio.gather(deciding, ticking, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, BaseException) and not isinstance(
+                outcome, asyncio.CancelledError
+            ):
+                raise outcome
+
+    def sight(self) -> object:
+        group = self.world.kafka.group(GROUP_HARBOR)
+        owned = [group.owned_by(name) for name in group._members]
+        return group.generation, owned, self.is_stopping
+
+    def unread(self) -> bool:
+        """Records, or a partition whose restore has ended."""
+        kafka = self.world.kafka
+        if any(task.done() for task in self.loop._restores._tasks.values()):
+            return True
+        return any(
+            offset < kafka.partition(COMMANDS, partition).last_stable_offset
+            for partition, offset in self._consumer._positions.items()
+        )
+
+    @property
+    def is_hanging(self) -> bool:
+        return not self.is_dead and self.frozen_until is not None
+
+    def freeze(self, duration: timedelta, *, is_zombie: bool, where: str) -> None:
+        self.slot.freeze(self, duration, is_zombie=is_zombie, where=where)
+
+
+class _Snapshots(SilentObserver):
+    """Now and then the store is remembered, for one that loses what it wrote later. What is given up is told."""
+
+    def __init__(self, slot: "HarborSlot") -> None:
+        self._slot = slot
+
+    def committed(self, result: BatchResult) -> None:
+        self._slot.world.committed += result.tally.entries
+        if self._slot.world.faults.rng.randrange(100) < _SNAPSHOT_IN_PERCENT:
+            self._slot.remember()
+
+    def poisoned(self, rejected: Rejected, error: BaseException | None) -> None:
+        world = self._slot.world
+        place = rejected.record.partition, rejected.record.offset
+        world.tell(f"slot {self._slot.number} gives {place} up: {error!r}")
+        world.poisoned.add(place)
+        if error is not None:
+            world.unexplained("decide", error)
+
+
+class HarborSlot:
+    """`transactional.id` and store of a slot; whoever runs in it now is `process`."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world = world
+        self.number = number
+        self.process: HarborProcess | None = None
+        self.incarnations: list[HarborProcess] = []
+        self.skew = timedelta()
+        self._rows: Rows = {}
+        self._remembered: Rows = {}
+
+    def start(self) -> None:
+        name = f"harbor-{self.number}.{len(self.incarnations)}"
+        process = HarborProcess(self.world, self, name, self._rows)
+        self.process = process
+        self.incarnations.append(process)
+        self.world.tell(f"{name} starts")
+        process.start(process.main, lambda error: self._ended(process, error))
+
+    def remember(self) -> None:
+        if self.process is not None:
+            self._remembered = self.process.store.snapshot()
+
+    def freeze(
+        self, process: HarborProcess, duration: timedelta, *, is_zombie: bool, where: str
+    ) -> None:
+        world, scheduler = self.world, self.world.scheduler
+        fault = Fault.ZOMBIE if is_zombie else Fault.FREEZE
+        if is_zombie:
+            # Long enough for its session to end and its successor to decide something.
+            duration += 3 * SESSION
+        seconds = duration.total_seconds()
+        world.happened(fault, f"{process.name}: {fault.value}, {seconds:g} s at {where}")
+        scheduler.freeze(process, duration)
+        if duration > SESSION:
+            scheduler.at(
+                scheduler.now + SESSION,
+                lambda: self._expel(process),
+                f"session of {process.name} ends",
+            )
+        if is_zombie and process is self.process:
+            # Another machine: what the zombie wrote last is not there.
+            self._rows = self._remembered
+            scheduler.at(
+                scheduler.now + SESSION * 1.2,
+                lambda: self._succeed(process),
+                "a zombie's successor",
+            )
+
+    def _succeed(self, process: HarborProcess) -> None:
+        if self.process is process:
+            self.start()
+
+    def _expel(self, process: HarborProcess) -> None:
+        if process.is_dead or process.frozen_until is not None:
+            self.world.kafka.group(GROUP_HARBOR).remove(process.name)
+
+    def _ended(self, process: HarborProcess, error: BaseException | None) -> None:
+        world, scheduler = self.world, self.world.scheduler
+        said = "" if error is None else f": {type(error).__name__}: {error}"
+        world.tell(f"{process.name} ended{said}")
+        if error is not None and not isinstance(error, _EXPLAINED):
+            world.unexplained(process.name, error)
+        scheduler.at(
+            scheduler.now + SESSION, lambda: self._expel(process), f"session of {process.name} ends"
+        )
+        if process is not self.process:
+            return
+        self._rows = self._kept(process)
+        self.process = None
+        seconds = 1 + world.faults.rng.randrange(_RESTART_SECONDS_MAX)
+        scheduler.at(
+            scheduler.now + timedelta(seconds=seconds), self.start, f"restart of slot {self.number}"
+        )
+
+    def _kept(self, process: HarborProcess) -> Rows:
+        """What of the store its successor finds."""
+        faults = self.world.faults
+        if faults.is_drawn(Fault.STORE_LOST, in_percent=10):
+            return {}
+        if faults.is_drawn(Fault.STORE_LOST_WRITES, in_percent=20):
+            return self._remembered
+        return process.store.snapshot()

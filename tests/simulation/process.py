@@ -1,0 +1,143 @@
+"""A simulated process: it parks at its port calls, dies or fails where the plan says so, may sleep through its end.
+
+`Process.hook` is what the in-memory adapters ask before and after each call.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from harbor.adapters.memory.ports import PortCall
+from tests.simulation.faults import Fault, error_of
+from tests.simulation.scheduler import Actor, Stopped
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+# Polls: a call that finds nothing is not worth a step until something has changed.
+_POLLS = frozenset({"consumer.consume before", "effects.consume before", "outcomes.read before"})
+# Sides at which nobody else is let run: the call goes on at once.
+_WITHOUT_PAUSE = frozenset(
+    {"consumer.consume after", "effects.consume after", "store.close before"}
+)
+# Reads: where others come in between is interesting now and then, not each time.
+_SELDOM_PAUSED = frozenset(
+    {
+        "reader.beginning_offset before",
+        "reader.end_offset before",
+        "reader.stable_offset before",
+        "reader.read before",
+        "reader.last_record before",
+        "store.get_many before",
+        "store.scan before",
+        "transactions.flush after",
+        "transactions.begin after",
+        "sender.send after",
+        "store.write after",
+        "outstanding.catch_up before",
+    }
+)
+_HASTE = 0.8
+_CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.RAIL_CRASH, Fault.GATEWAY_CRASH})
+_FREEZE_SECONDS_MAX = 40
+_UNSTABLE_WAIT = timedelta(milliseconds=300)
+
+
+class Process(Actor):
+    """`main` is the program; whatever ends it is told to `ended`, and the process is dead."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        super().__init__(name=name)
+        self.world = world
+        self.is_stopping = False
+        self._seen: object = None
+        self._rng = random.Random(f"{world.seed}/{name}")
+
+    def start(
+        self, main: Callable[[], Awaitable[None]], ended: Callable[[BaseException | None], None]
+    ) -> None:
+        async def whole() -> None:
+            error: BaseException | None = None
+            try:
+                await main()
+            # Whatever ends a process is looked at by its supervisor.
+            except BaseException as caught:  # noqa: BLE001
+                error = caught
+            self.is_dead = True
+            self.world.scheduler.abandon(self)
+            ended(error)
+
+        self.world.scheduler.loop.create_task(whole())
+
+    def now(self) -> datetime:
+        """What this process takes for the time."""
+        return self.world.scheduler.now + self.skew
+
+    async def sleep(self, duration: timedelta) -> None:
+        """At least that long: nobody is woken on the dot."""
+        scheduler = self.world.scheduler
+        stretched = duration * (1 + 3 * self._rng.random())
+        await scheduler.park(self, "sleep", wake_at=scheduler.now + stretched)
+
+    def sight(self) -> object:
+        """What its poll would look at: while that is as it was, and nothing is `unread`, the poll finds nothing."""
+        return None
+
+    def unread(self) -> bool:
+        return False
+
+    def is_worth_polling(self) -> bool:
+        return self.unread() or self.sight() != self._seen
+
+    async def hook(self, call: PortCall) -> None:
+        """Raises Stopped, or what the plan has for this call."""
+        name = f"{call.call} {call.when}"
+        if self.is_dead:
+            raise Stopped(self.name)
+        fault = self.world.faults.due(name)
+        if fault is not None:
+            self._suffer(fault, name)
+        if name in _WITHOUT_PAUSE or (name in _SELDOM_PAUSED and self._rng.random() < _HASTE):
+            return
+        if name == "reader.committed_offset.unstable before":
+            await self.sleep(_UNSTABLE_WAIT)
+            return
+        scheduler = self.world.scheduler
+        if name in _POLLS:
+            await scheduler.park(self, name, when=self.is_worth_polling)
+            self._seen = self.sight()
+        else:
+            await scheduler.park(self, name)
+
+    def _suffer(self, fault: Fault, name: str) -> None:
+        world = self.world
+        error = error_of(fault, name)
+        if fault in _CRASHES or error is not None:
+            world.happened(fault, f"{self.name}: {fault.value} at {name}")
+        if fault in _CRASHES:
+            self.is_dead = True
+            world.scheduler.abandon(self)
+            raise Stopped(self.name)
+        if error is not None:
+            raise error
+        if fault is Fault.STOP:
+            world.happened(fault, f"{self.name}: told to stop at {name}")
+            self.is_stopping = True
+        elif fault in {Fault.FREEZE, Fault.ZOMBIE}:
+            seconds = 1 + world.faults.rng.randrange(_FREEZE_SECONDS_MAX)
+            self.freeze(timedelta(seconds=seconds), is_zombie=fault is Fault.ZOMBIE, where=name)
+
+    def freeze(self, duration: timedelta, *, is_zombie: bool, where: str) -> None:
+        """Hang where it is; a zombie's successor is started meanwhile."""
+        assert duration
+        assert where
+        assert is_zombie in {True, False}
+
+
+class Tool(Process):
+    """A command line of an operator's: what fails in it is not what a run is about."""
+
+    def _suffer(self, fault: Fault, name: str) -> None:
+        assert fault
+        assert name
