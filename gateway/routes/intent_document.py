@@ -6,10 +6,11 @@ from typing import Any
 
 from gateway.queries.intents import StoredIntent
 from gateway.routes.reading import JsonDocument, json_text
-from schemas.due import next_due, settles_at
+from schemas.due import settles_at
 from schemas.instants import format_instant
 from schemas.intent_fold import Hold, IntentState
-from schemas.messages.shared import IntentStatus
+from schemas.messages.outcomes import NextAction
+from schemas.next_action import next_action
 
 Row = Mapping[str, Any]
 
@@ -35,7 +36,7 @@ def intent_document(stored: StoredIntent, now: datetime) -> JsonDocument:
         "evidence_due_at": format_instant(state.evidence_due_at),
         "hold_expires_at": instant(state.hold.expires_at),
         "settles_at": instant(settles_at(state)),
-        "next_action": next_action(state, now),
+        "next_action": next_action_document(next_action(state, now=now)),
         "hold": _hold(state.hold),
         "placed_cents": state.placed_minor,
         "held_cents": state.held_minor,
@@ -55,21 +56,10 @@ def intent_document(stored: StoredIntent, now: datetime) -> JsonDocument:
     }
 
 
-def next_action(state: IntentState, now: datetime) -> JsonDocument | None:
-    """What comes next by itself, when, and what stands in the way of settling; None = nothing ever will."""
-    blocked_by = _blocked_by(state)
-    due = next_due(state, now=now)
-    if due is not None:
-        return {"kind": due.kind.value, "at": format_instant(due.at), "blocked_by": blocked_by}
-    if state.status is IntentStatus.DISPUTED:
-        return {"kind": "resolve_dispute", "at": None, "blocked_by": blocked_by}
-    return None
-
-
-def _blocked_by(state: IntentState) -> str | None:
-    if state.hold.is_outstanding:
-        return "rail"
-    return "dispute" if state.status is IntentStatus.DISPUTED else None
+def next_action_document(action: NextAction | None) -> JsonDocument | None:
+    if action is None:
+        return None
+    return {"kind": action.kind, "at": instant(action.at), "blocked_by": action.blocked_by}
 
 
 def list_item(row: Row) -> JsonDocument:

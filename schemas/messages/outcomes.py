@@ -40,6 +40,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NextAction:
+    """What comes next, when (null: whenever somebody does it), and what it waits for (`schemas.next_action`)."""
+
+    kind: str
+    at: datetime | None
+    blocked_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IntentAnswer:
     """The intent as the command left it: all that any route's answer shows."""
 
