@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import harbor.rails.cli as rails_cli
-from harbor import cli_intents, cli_quarantine, cli_tenants, cli_topics
+from harbor import cli_intents, cli_quarantine, cli_tenants, cli_topics, cli_waiting
 from harbor.app import PROGRAM, run_harbor
 from harbor.cli_options import (
     BootstrapOption,
@@ -32,6 +32,8 @@ app.add_typer(cli_topics.app, name="topics")
 app.add_typer(cli_tenants.app, name="tenants")
 app.add_typer(cli_quarantine.app, name="quarantine")
 app.add_typer(cli_intents.app, name="intents")
+app.add_typer(cli_waiting.effects_app, name="effects")
+app.add_typer(cli_waiting.holds_app, name="holds")
 app.add_typer(schemas_app, name="schemas")
 app.command("status")(cli_quarantine.status)
 app.command("fsck")(fsck)

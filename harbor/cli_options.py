@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -13,6 +15,9 @@ from schemas.ids import TenantId, is_tenant_id
 from streams.runtime.logs import set_up_logs
 
 Result = TypeVar("Result")
+# At most 6 digits: a span of time must stay one that a clock can be moved by.
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 BootstrapOption = Annotated[
     str | None,
@@ -72,3 +77,11 @@ def tenant_of(text: str) -> TenantId:
     if not is_tenant_id(text):
         raise ConfigurationError(f"{text!r} is no tenant id ([a-z0-9][a-z0-9-]{{1,62}})")
     return TenantId(text)
+
+
+def duration_of(text: str) -> timedelta:
+    """`30s`, `5m`, `72h`, `7d`. Raises ConfigurationError."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(f"{text!r} is no duration (30s, 5m, 72h, 7d)")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
