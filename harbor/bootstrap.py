@@ -37,6 +37,7 @@ from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.messages.commands import Issuer
 from schemas.topics import CHANGELOGS, COMMANDS, GROUP_HARBOR
+from streams.runtime.acknowledged_producer import AcknowledgedProducer
 from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import (
     client_settings,
@@ -186,6 +187,13 @@ def log_reader(settings: HarborSettings, *, client_id: str) -> KafkaLogReader:
         reader_settings(settings, client_id=f"{client_id}-reader"),
         client_settings(settings, client_id=f"{client_id}-reader"),
         is_embedded=settings.kafka_broker is Broker.EMBEDDED,
+    )
+
+
+def record_sender(settings: HarborSettings) -> AcknowledgedProducer:
+    """The command line's way to write a record as it is; it seals nothing."""
+    return AcknowledgedProducer(
+        producer_settings(settings, client_id="paybond-harbor-cli"), name="record-sender"
     )
 
 

@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 
 import harbor.rails.cli as rails_cli
-from harbor import cli_intents, cli_quarantine, cli_tenants, cli_topics, cli_waiting
+from harbor import (
+    cli_dead_letters,
+    cli_intents,
+    cli_quarantine,
+    cli_tenants,
+    cli_topics,
+    cli_waiting,
+)
 from harbor.app import PROGRAM, run_harbor
 from harbor.cli_options import (
     BootstrapOption,
@@ -34,6 +41,7 @@ app.add_typer(cli_quarantine.app, name="quarantine")
 app.add_typer(cli_intents.app, name="intents")
 app.add_typer(cli_waiting.effects_app, name="effects")
 app.add_typer(cli_waiting.holds_app, name="holds")
+app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.add_typer(schemas_app, name="schemas")
 app.command("status")(cli_quarantine.status)
 app.command("fsck")(fsck)

@@ -39,6 +39,9 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why, for the record; no personal data.")
+]
 TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant's id.")]
 
 

@@ -13,6 +13,7 @@ from harbor.cli_options import (
     DryRunOption,
     JsonOption,
     PartitionsOption,
+    ReasonOption,
     SingleNodeOption,
     TenantOption,
     run_tool,
@@ -54,7 +55,7 @@ def list_quarantined(
 def release(
     *,
     tenant: TenantOption,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record; no personal data.")],
+    reason: ReasonOption,
     attempt: Annotated[
         str | None, typer.Option("--attempt", help="Repeat an earlier call: the id it printed.")
     ] = None,

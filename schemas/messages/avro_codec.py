@@ -21,7 +21,7 @@ from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.messages.commands import Command
 from schemas.messages.effects import Effect
 from schemas.messages.events import LedgerEntry
-from schemas.messages.operations import DeadLetter, GatewayRow
+from schemas.messages.operations import DeadLetter, DeadLetterDisposition, GatewayRow
 from schemas.messages.outcomes import Outcome
 from schemas.messages.tips import Position, SignedCheckpoint, Tip
 
@@ -45,6 +45,7 @@ MESSAGES: Mapping[str, type] = {
         IntentBody,
         EvidenceBody,
         DeadLetter,
+        DeadLetterDisposition,
         GatewayRow,
     )
 }

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
-from schemas.messages.shared import Hash32
+from schemas.messages.shared import Actor, Hash32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,31 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     value_digest: Hash32
+
+
+class LetterAction(StrEnum):
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterDisposition:
+    """What an operator decided about a letter, under the letter's own key: written before it is carried out.
+
+    `reason` is the operator's, for the record. `value_digest` says which bytes were meant.
+    """
+
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    value_digest: Hash32
+    action: LetterAction
+    reason: str
+    actor: Actor
+    decided_at: datetime
+    tenant_id: str | None
+    command_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
