@@ -25,8 +25,8 @@ from harbor.engine.batch_result import BatchResult, ResultBuilder
 from harbor.engine.intake import Place, Received, Rejected, RejectReason, addressee_of, place_of
 from harbor.engine.ports import OutputRecord
 from harbor.engine.quarantine import check_release, reason_of
-from harbor.engine.repeats import FirstAnswer, find_repeat
-from schemas.ids import IntentId, TenantId
+from harbor.engine.repeats import FirstAnswer, decided_after, find_repeat
+from schemas.ids import CommandId, IntentId, TenantId
 from schemas.intent_fold import IntentState, Quarantine, TenantState
 from schemas.messages.commands import ReleaseQuarantine
 from schemas.messages.outcomes import Outcome, OutcomeStatus
@@ -222,6 +222,11 @@ class _Deciding:
         """What decided something is kept for look-ups, with the nonce it spent; `retry` leaves no trace."""
         refusal_code = None if outcome.refusal is None else outcome.refusal.code
         self.result.count(outcome.status, refusal_code)
+        if outcome.status is not OutcomeStatus.RETRY and not is_mismatch:
+            tenant_id, command_id = TenantId(outcome.tenant_id), CommandId(outcome.command_id)
+            stored = self._view.outcome(partition, tenant_id, command_id)
+            decided_at = decided_after(stored, outcome.decided_at)
+            outcome = replace(outcome, decided_at=decided_at)
         record = self._emit(outcome, is_mismatch=is_mismatch)
         if outcome.status is OutcomeStatus.RETRY:
             return

@@ -4,6 +4,7 @@ The rule itself is `harbor.domain.idempotency`; here it is asked about the right
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from harbor.domain.idempotency import DecideAnew, Mismatch, NonceReplayed, Replay, look_up
 from harbor.engine.batch_lookup import View, is_kept
@@ -11,6 +12,9 @@ from harbor.engine.intake import Received
 from schemas.ids import CommandId
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.topics import OUTCOMES, mismatch_outcome_key, outcome_key
+
+# The finest step of an outcome's times.
+_LATER = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,14 @@ class FirstAnswer:
     outcome: Outcome
     is_mismatch: bool = False
     has_moved_on: bool = False
+
+
+def decided_after(stored: Outcome | None, instant: datetime) -> datetime:
+    """When a command's new answer is decided: later than its last one, also where the broker's clock stepped back.
+
+    Who keeps the newest answer (the read tables) goes by this time.
+    """
+    return instant if stored is None else max(instant, stored.decided_at + _LATER)
 
 
 def find_repeat(
@@ -63,7 +75,7 @@ def _present(stored: Outcome, received: Received, view: View) -> Outcome:
         refusal=asking.refusal,
         answer=asking.answer,
         ledger_seq=asking.ledger_seq,
-        decided_at=asking.decided_at,
+        decided_at=decided_after(stored, asking.decided_at),
         operation_command_id=None,
     )
 

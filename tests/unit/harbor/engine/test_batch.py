@@ -139,6 +139,23 @@ def test_a_refusal_that_depends_on_state_is_decided_anew_with_a_fresh_proof() ->
     run(scenario)
 
 
+def test_a_later_answer_is_decided_later_also_where_the_brokers_clock_stepped_back() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        too_early = a_command(ConfirmSettlement(), number=4, nonce="n-early")
+        await world.decide(PROVISION, CREATE, FUND, too_early)
+        world.clock.advance(timedelta(hours=-1))
+        await world.decide(a_command(rail_answer(world.effects()[0]), number=5))
+        await world.decide(with_nonce(too_early, "n-later"))
+
+        for command in (FUND, too_early):
+            first, last = world.outcomes(command)
+            assert first.decided_at < last.decided_at
+        assert world.outcomes(FUND)[-1].status is OutcomeStatus.DONE
+
+    run(scenario)
+
+
 def test_a_malformed_request_is_answered_alike_to_every_proof() -> None:
     async def scenario() -> None:
         world = HarborWorld()
