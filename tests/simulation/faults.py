@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harbor.engine.ports import AbortableError, RetriableError
-from schemas.errors import BrokerUnavailableError
+from schemas.errors import BrokerUnavailableError, DatabaseUnavailableError
 
 
 class Fault(StrEnum):
@@ -32,6 +32,11 @@ class Fault(StrEnum):
     TOPIC_LATE = "ledger topic that is missing until late"
     GATEWAY_CRASH = "gateway crash"
     RAIL_CRASH = "rail worker crash"
+    INDEXER_CRASH = "indexer crash"
+    INDEXER_ZOMBIE = "indexer that wakes after others took its partitions"
+    DATABASE_OUT = "database out"
+    HINT_LOST = "broker offset of the indexer that is lost"
+    HINT_RESET = "broker offsets of the indexer, reset to the beginning"
     RAIL_ANSWER_LOST = "rail answer that is lost"
     RAIL_ANSWER_TWICE = "rail answer that comes twice"
     RAIL_ANSWER_LATE = "rail answer that comes late"
@@ -77,6 +82,17 @@ RAIL_CALLS = (
     "rail.execute",
     "sender.send",
 )
+INDEXER_CALLS = (
+    "indexer.read",
+    "positions.claim",
+    "positions.acknowledge",
+    "tables.load",
+    "tables.store_entries",
+    "tables.store_bodies",
+    "tables.store_operations",
+    "tables.store_waiting",
+    "tables.publish",
+)
 GATEWAY_CALLS = ("publisher.publish", "timer.wait", "outcomes.read")
 # Calls that also have a side after the effect; the others can only be crashed before it.
 _HAVE_AFTER = frozenset(
@@ -98,6 +114,7 @@ _HAVE_AFTER = frozenset(
         "rail.execute",
         "sender.send",
         "publisher.publish",
+        *INDEXER_CALLS[1:],
     }
 )
 _ABORTABLE_CALLS = ("transactions.produce", "transactions.flush", "transactions.commit")
@@ -137,6 +154,9 @@ def _plan(rng: random.Random) -> list[Planned]:
         (Fault.STOP, HARBOR_CALLS, _EITHER, _SELDOM),
         (Fault.RAIL_CRASH, RAIL_CALLS, _EITHER, _SELDOM),
         (Fault.GATEWAY_CRASH, GATEWAY_CALLS, _EITHER, _SELDOM),
+        (Fault.INDEXER_CRASH, INDEXER_CALLS, _EITHER, (0, 1, 1)),
+        (Fault.INDEXER_ZOMBIE, INDEXER_CALLS, _EITHER, _SELDOM),
+        (Fault.DATABASE_OUT, INDEXER_CALLS[1:], _EITHER, _SELDOM),
     )
     planned = [
         _planned(rng, fault, calls, rng.choice(sides))
@@ -193,5 +213,7 @@ def error_of(fault: Fault, call: str) -> Exception | None:
             return RetriableError(f"injected at {call}")
         case Fault.OUTAGE:
             return BrokerUnavailableError(f"injected at {call}")
+        case Fault.DATABASE_OUT:
+            return DatabaseUnavailableError(f"injected at {call}")
         case _:
             return None

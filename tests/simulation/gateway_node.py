@@ -172,7 +172,7 @@ class GatewayNode:
         process = GatewayProcess(self.world, f"gateway-{self.number}.{self._started}")
         self._started += 1
         self.process = process
-        process.start(process.main, lambda error: self._ended(process, error))
+        process.launch(process.main, lambda error: self._ended(process, error))
 
     def request(
         self, request: IncomingRequest, mutation: Mutation, intent_id: str | None

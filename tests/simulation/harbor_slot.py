@@ -121,18 +121,19 @@ class HarborProcess(Process):
 
     def sight(self) -> object:
         group = self.world.kafka.group(GROUP_HARBOR)
-        owned = [group.owned_by(name) for name in group._members]
-        return group.generation, owned, self.is_stopping
+        return group.generation, [group.owned_by(name) for name in group._members]
 
     def unread(self) -> bool:
-        """Records, or a partition whose restore has ended."""
         kafka = self.world.kafka
-        if any(task.done() for task in self.loop._restores._tasks.values()):
-            return True
         return any(
             offset < kafka.partition(COMMANDS, partition).last_stable_offset
             for partition, offset in self._consumer._positions.items()
         )
+
+    def has_news(self) -> bool:
+        """A partition whose restore has ended, or the order to stop."""
+        tasks = self.loop._restores._tasks
+        return self.is_stopping or any(task.done() for task in tasks.values())
 
     @property
     def is_hanging(self) -> bool:
@@ -180,7 +181,7 @@ class HarborSlot:
         self.process = process
         self.incarnations.append(process)
         self.world.tell(f"{name} starts")
-        process.start(process.main, lambda error: self._ended(process, error))
+        process.launch(process.main, lambda error: self._ended(process, error))
 
     def remember(self) -> None:
         if self.process is not None:

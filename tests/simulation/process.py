@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 # Polls: a call that finds nothing is not worth a step until something has changed.
-_POLLS = frozenset({"consumer.consume before", "effects.consume before", "outcomes.read before"})
+_POLLS = frozenset(
+    {
+        "consumer.consume before",
+        "effects.consume before",
+        "outcomes.read before",
+        "indexer.read before",
+    }
+)
 # Sides at which nobody else is let run: the call goes on at once.
 _WITHOUT_PAUSE = frozenset(
     {"consumer.consume after", "effects.consume after", "store.close before"}
@@ -36,10 +43,26 @@ _SELDOM_PAUSED = frozenset(
         "sender.send after",
         "store.write after",
         "outstanding.catch_up before",
+        "tables.load before",
+        "tables.load after",
+        "tables.ready before",
+        "tables.ready after",
+        "tables.hashes before",
+        "tables.hashes after",
+        "positions.acknowledge after",
     }
 )
 _HASTE = 0.8
-_CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.RAIL_CRASH, Fault.GATEWAY_CRASH})
+_CRASHES = frozenset(
+    {
+        Fault.CRASH_BEFORE,
+        Fault.CRASH_AFTER,
+        Fault.RAIL_CRASH,
+        Fault.GATEWAY_CRASH,
+        Fault.INDEXER_CRASH,
+    }
+)
+_HANGS = frozenset({Fault.FREEZE, Fault.ZOMBIE, Fault.INDEXER_ZOMBIE})
 _FREEZE_SECONDS_MAX = 40
 _UNSTABLE_WAIT = timedelta(milliseconds=300)
 
@@ -52,9 +75,11 @@ class Process(Actor):
         self.world = world
         self.is_stopping = False
         self._seen: object = None
+        # The broker's version at which a poll was found not to be worth it.
+        self._dull_version = -1
         self._rng = random.Random(f"{world.seed}/{name}")
 
-    def start(
+    def launch(
         self, main: Callable[[], Awaitable[None]], ended: Callable[[BaseException | None], None]
     ) -> None:
         async def whole() -> None:
@@ -85,10 +110,27 @@ class Process(Actor):
         return None
 
     def unread(self) -> bool:
+        """Whether records lie before it that it may read."""
+        return False
+
+    def looks_again_at(self) -> datetime | None:
+        """When its poll is worth it though nothing came: for what waits for time."""
+        return None
+
+    def has_news(self) -> bool:
+        """Whether something of its own waits to be looked at by its next poll."""
         return False
 
     def is_worth_polling(self) -> bool:
-        return self.unread() or self.sight() != self._seen
+        if self.has_news():
+            return True
+        version = self.world.kafka.version
+        if version == self._dull_version:
+            return False
+        if self.unread() or self.sight() != self._seen:
+            return True
+        self._dull_version = version
+        return False
 
     async def hook(self, call: PortCall) -> None:
         """Raises Stopped, or what the plan has for this call."""
@@ -105,8 +147,9 @@ class Process(Actor):
             return
         scheduler = self.world.scheduler
         if name in _POLLS:
-            await scheduler.park(self, name, when=self.is_worth_polling)
-            self._seen = self.sight()
+            wake_at = self.looks_again_at()
+            await scheduler.park(self, name, when=self.is_worth_polling, wake_at=wake_at)
+            self._seen, self._dull_version = self.sight(), -1
         else:
             await scheduler.park(self, name)
 
@@ -124,9 +167,10 @@ class Process(Actor):
         if fault is Fault.STOP:
             world.happened(fault, f"{self.name}: told to stop at {name}")
             self.is_stopping = True
-        elif fault in {Fault.FREEZE, Fault.ZOMBIE}:
+        elif fault in _HANGS:
             seconds = 1 + world.faults.rng.randrange(_FREEZE_SECONDS_MAX)
-            self.freeze(timedelta(seconds=seconds), is_zombie=fault is Fault.ZOMBIE, where=name)
+            is_zombie = fault is not Fault.FREEZE
+            self.freeze(timedelta(seconds=seconds), is_zombie=is_zombie, where=name)
 
     def freeze(self, duration: timedelta, *, is_zombie: bool, where: str) -> None:
         """Hang where it is; a zombie's successor is started meanwhile."""

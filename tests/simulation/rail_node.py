@@ -124,7 +124,7 @@ class RailProcess(Process):
             *(kafka.partition(INTENTS, partition).last_stable_offset for partition in partitions),
         )
 
-    def unread(self) -> bool:
+    def has_news(self) -> bool:
         return any(task.done() for task in self._worker._running)
 
     async def pause(self, seconds: float) -> None:
@@ -148,7 +148,7 @@ class RailNode:
     def start(self) -> None:
         process = RailProcess(self.world, self.house, f"rails.{self._started}")
         self._started += 1
-        process.start(process.main, lambda error: self._ended(process, error))
+        process.launch(process.main, lambda error: self._ended(process, error))
 
     def _ended(self, process: RailProcess, error: BaseException | None) -> None:
         world, scheduler = self.world, self.world.scheduler

@@ -145,7 +145,18 @@ class Scheduler:
         """Let one of those run who can, or else let time pass."""
         self.steps += 1
         self._fire_events()
-        ready = [parked for parked in self._parked if self._is_ready(parked)]
+        now = self.now
+        ready = [
+            parked
+            for parked in self._parked
+            if (parked.actor.frozen_until is None or self._is_thawed(parked.actor))
+            and (
+                (parked.wake_at is None and parked.when is None)
+                or (parked.wake_at is not None and now >= parked.wake_at)
+                or (parked.until is not None and parked.until.done())
+                or (parked.when is not None and parked.when())
+            )
+        ]
         if not ready:
             return self._pass_time()
         chosen = ready[self._rng.randrange(len(ready))] if len(ready) > 1 else ready[0]
@@ -174,17 +185,11 @@ class Scheduler:
         """For a report: who waits for what."""
         return [f"{parked.actor.name}: {parked.label}" for parked in self._parked]
 
-    def _is_ready(self, parked: Parked) -> bool:
-        frozen = parked.actor.frozen_until
-        if frozen is not None:
-            if self.now < frozen:
-                return False
-            parked.actor.frozen_until = None
-        if parked.until is not None and parked.until.done():
-            return True
-        if parked.wake_at is not None:
-            return self.now >= parked.wake_at
-        return parked.when is None or parked.when()
+    def _is_thawed(self, actor: Actor) -> bool:
+        if actor.frozen_until is not None and self.now < actor.frozen_until:
+            return False
+        actor.frozen_until = None
+        return True
 
     def _tick_clock(self) -> None:
         rng = self._rng
@@ -210,9 +215,9 @@ class Scheduler:
         return Step.TIME_PASSED
 
     def _fire_events(self) -> None:
-        due = [event for event in self._events if event.at <= self.now]
-        if not due:
+        if not self._events or min(event.at for event in self._events) > self.now:
             return
+        due = [event for event in self._events if event.at <= self.now]
         due.sort(key=lambda event: event.at)
         self._events = [event for event in self._events if event.at > self.now]
         for event in due:

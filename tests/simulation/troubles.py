@@ -35,6 +35,7 @@ def plan(world: "World") -> list[Trouble]:
         (Fault.CLOCK_BACK, lambda world: _step_clock(world, -1)),
         (Fault.CLOCK_FORWARD, lambda world: _step_clock(world, 1)),
         (Fault.BROKER_CLOCK_BACK, _step_broker_back),
+        (Fault.HINT_RESET, lambda world: world.indexers.reset_to_earliest()),
         (Fault.FORGED, _forge),
         (Fault.UNDECODABLE, _garble),
         (Fault.WRONG_PARTITION, _misplace),

@@ -30,6 +30,7 @@ from tests.simulation.clients import Client
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.gateway_node import GatewayNode, Registry
 from tests.simulation.harbor_slot import HarborSlot
+from tests.simulation.indexer_node import IndexerGroup
 from tests.simulation.process import Process, Tool
 from tests.simulation.rail_node import RailNode
 from tests.simulation.requests import Credentials, Wish
@@ -87,6 +88,7 @@ class World:
         self.registry = Registry(api_keys={}, agent_keys={})
         self.slots = [HarborSlot(self, number) for number in range(2)]
         self.rails = RailNode(self)
+        self.indexers = IndexerGroup(self)
         self.gateways = [GatewayNode(self, number) for number in range(2)]
         self.clients = self._make_clients()
         self.auditor = Auditor(self)
@@ -162,6 +164,7 @@ class World:
         for gateway in self.gateways:
             gateway.start()
         self.rails.start()
+        self.indexers.start()
         for tenant_id in self.tenants:
             self._spawn(Tool(self, f"cli-{tenant_id}"), self._provision)
         for client in self.clients:
@@ -234,7 +237,7 @@ class World:
             if error is not None and not isinstance(error, Stopped):
                 self.unexplained(process.name, error)
 
-        process.start(whole, ended)
+        process.launch(whole, ended)
 
     async def _provision(self, process: Process) -> None:
         """`tenants create`: make the topic, send, and again until the tenant is there."""

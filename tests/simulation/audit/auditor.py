@@ -59,6 +59,7 @@ class Auditor:
         self.decided = 0
         self.effects: dict[str, tuple[object, ...]] = {}
         self.letters: set[bytes] = set()
+        self.bodies: set[tuple[str, str, str]] = set()
         self._expected_letters: set[bytes] = set()
         self._ledgers: dict[str, str] = {
             tenant_id: ledger_topic(tenant_id) for tenant_id in world.tenants
@@ -79,6 +80,7 @@ class Auditor:
         comparison.check_effects(self, _all(fresh, EFFECTS), expected)
         comparison.check_states(self, _all(fresh, INTENTS), expected)
         comparison.check_bodies(_all(fresh, EVIDENCE), expected)
+        self.bodies.update(expected.bodies)
         self._check_tips(_all(fresh, TIPS), expected)
         self._check_letters(_all(fresh, DEAD_LETTERS))
         for record in _all(fresh, CHECKPOINTS):

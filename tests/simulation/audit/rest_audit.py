@@ -6,6 +6,7 @@ from harbor.rails.simulator import object_of
 from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS, TIPS
 from tests.simulation.audit.intent_model import Intent
 from tests.simulation.audit.rules import Rule, ViolationError
+from tests.simulation.audit.tables_audit import check_tables
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -29,6 +30,8 @@ def unrest(world: "World") -> str | None:
         for intent in tenant.intents.values():
             if intent.outstanding is not None:
                 return f"{tenant.name}/{intent.intent_id}: {intent.outstanding} is outstanding"
+    if world.indexers.is_behind():
+        return "the tables are behind"
     return None
 
 
@@ -53,6 +56,7 @@ def check_rest(world: "World") -> None:
     _check_holds(world)
     for slot in world.slots:
         _check_store(world, slot.number)
+    check_tables(world)
 
 
 def _check_book(world: "World", intent: Intent) -> None:
