@@ -3,18 +3,23 @@
 import argparse
 import sys
 
+from tests.simulation.mutants import document
 from tests.simulation.mutants.catalogue import CATALOGUE
 from tests.simulation.run import be_quiet, run_many, run_whole
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, required=True, help="which run")
+    parser.add_argument("--seed", type=int, default=0, help="which run")
     parser.add_argument(
         "--mutant", choices=sorted(CATALOGUE), help="with this piece of code changed"
     )
     parser.add_argument("--seeds", type=int, default=1, help="so many runs from --seed on")
+    parser.add_argument("--document", action="store_true", help="write docs/testing.md's table")
     arguments = parser.parse_args()
+    if arguments.document:
+        document.write()
+        return 0
     if arguments.seeds > 1:
         return _search(arguments.seed, arguments.seeds, arguments.mutant)
     be_quiet()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 9
 _TRIES_MAX = 12
-_POLLS_MAX = 6
+_POLLS_MAX = 5
 _STEPS_MAX = 5
 _PAYLOADS = (b'{"paid":true,"status":"done"}', b'{"paid":false,"status":"done"}', b'{"cost":1}')
 _RETRY_STATUSES = frozenset({429, 500, 503})
@@ -179,7 +179,7 @@ class Client(Actor):
         given = await self._insist(wish, identity)
         if given is None:
             return None
-        if rng.randrange(100) < 18:
+        if rng.randrange(100) < 15:
             await self._insist(wish, self._again(identity))
         if identity.key is not None and faults.is_drawn(Fault.OTHER_BODY, in_percent=6):
             other = replace(wish, body=wish.body + b" ")

@@ -4,7 +4,7 @@ The loop, the tick, the signer and the assignment protocol run as they are; only
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from harbor.adapters.memory.ports import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Rows = dict[int, dict[StoreKey, bytes]]
 _RESTART_SECONDS_MAX = 12
+_FETCH_WAIT = timedelta(seconds=20)
 _SNAPSHOT_IN_PERCENT = 15
 # What a process may end by without anybody's mistake: a fence, an outage, or death.
 _EXPLAINED = (Stopped, OwnershipLostError, FencedError, BrokerUnavailableError)
@@ -129,6 +130,10 @@ class HarborProcess(Process):
             offset < kafka.partition(COMMANDS, partition).last_stable_offset
             for partition, offset in self._consumer._positions.items()
         )
+
+    def looks_again_at(self) -> datetime | None:
+        """A fetch that brings nothing ends too: then the loop looks after its signer."""
+        return self.world.scheduler.now + _FETCH_WAIT
 
     def has_news(self) -> bool:
         """A partition whose restore has ended, or the order to stop."""

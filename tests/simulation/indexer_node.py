@@ -34,6 +34,7 @@ MEMBERS = 2
 _SHARED = (EVIDENCE, OUTCOMES, CHECKPOINTS)
 _KEYS = TrustedKeys(deployment=DEPLOYMENT, public_keys=(ed25519.public_key(LEDGER_SEED),))
 _RESTART_SECONDS_MAX = 8
+_FETCH_MILLISECONDS_MAX = 3_000
 _LOOK_AGAIN = timedelta(seconds=2)
 _EXPLAINED = (Stopped, OwnershipLostError, BrokerUnavailableError, DatabaseUnavailableError)
 
@@ -79,6 +80,7 @@ class IndexerGroup:
         """Its session is over: what it owned is anybody's."""
         if self.members.pop(process.name, None) is not None:
             self.owners = {at: n for at, n in self.owners.items() if n != process.name}
+            self.world.kafka.version += 1
 
     def reset_to_earliest(self) -> None:
         """An operator stops the group, sets its offsets to the beginning, and starts it again."""
@@ -179,6 +181,10 @@ class IndexerProcess(Process):
     async def main(self) -> None:
         await self.start(self.loop)
         while not self.is_stopping:
+            # A fetch takes a while and brings more than one record: polling at once would only make steps.
+            await self.sleep(
+                timedelta(milliseconds=self.world.faults.rng.randrange(_FETCH_MILLISECONDS_MAX))
+            )
             await self.loop.run_once()
         await self.stop()
         await self.loop.stopped()

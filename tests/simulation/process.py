@@ -52,7 +52,27 @@ _SELDOM_PAUSED = frozenset(
         "positions.acknowledge after",
     }
 )
-_HASTE = 0.8
+_HASTE = 0.85
+_OFTEN_PAUSED = frozenset(
+    {
+        "transactions.begin before",
+        "transactions.flush before",
+        "transactions.produce after",
+        "transactions.send_offsets after",
+        "store.write before",
+        "publisher.publish after",
+        "checkpoints.publish after",
+        "tables.store_entries after",
+        "tables.store_bodies after",
+        "tables.store_operations before",
+        "tables.store_operations after",
+        "tables.store_waiting before",
+        "tables.store_waiting after",
+        "tables.publish before",
+        "tables.publish after",
+    }
+)
+_SOME_HASTE = 0.5
 _CRASHES = frozenset(
     {
         Fault.CRASH_BEFORE,
@@ -102,7 +122,7 @@ class Process(Actor):
     async def sleep(self, duration: timedelta) -> None:
         """At least that long: nobody is woken on the dot."""
         scheduler = self.world.scheduler
-        stretched = duration * (1 + 3 * self._rng.random())
+        stretched = duration * (1 + 6 * self._rng.random())
         await scheduler.park(self, "sleep", wake_at=scheduler.now + stretched)
 
     def sight(self) -> object:
@@ -140,7 +160,7 @@ class Process(Actor):
         fault = self.world.faults.due(name)
         if fault is not None:
             self._suffer(fault, name)
-        if name in _WITHOUT_PAUSE or (name in _SELDOM_PAUSED and self._rng.random() < _HASTE):
+        if self._goes_on_at_once(name):
             return
         if name == "reader.committed_offset.unstable before":
             await self.sleep(_UNSTABLE_WAIT)
@@ -152,6 +172,12 @@ class Process(Actor):
             self._seen, self._dull_version = self.sight(), -1
         else:
             await scheduler.park(self, name)
+
+    def _goes_on_at_once(self, name: str) -> bool:
+        if name in _WITHOUT_PAUSE:
+            return True
+        haste = _HASTE if name in _SELDOM_PAUSED else _SOME_HASTE if name in _OFTEN_PAUSED else 0
+        return haste > 0 and self._rng.random() < haste
 
     def _suffer(self, fault: Fault, name: str) -> None:
         world = self.world

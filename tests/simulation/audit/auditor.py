@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _SHARED = (OUTCOMES, EFFECTS, INTENTS, EVIDENCE, TIPS, CHECKPOINTS, DEAD_LETTERS)
 Place = tuple[str, int]
+Outcomes = dict[int, list[tuple[StoredRecord, Outcome]]]
 
 
 class Auditor:
@@ -73,10 +74,16 @@ class Auditor:
         """Raises ViolationError."""
         fresh = self._fresh()
         expected = Expected()
+        outcomes: Outcomes = {
+            place[1]: [(record, decode_as(Outcome, record.value or b"")) for record in records]
+            for place, records in fresh.items()
+            if place[0] == OUTCOMES
+        }
         for partition in range(self.world.partitions):
-            self._advance(partition, fresh, expected)
+            self._advance(partition, fresh, outcomes, expected)
         self._check_entries(fresh, expected)
-        comparison.check_outcomes(self, _all(fresh, OUTCOMES), expected)
+        told = [one for partition in outcomes.values() for one in partition]
+        comparison.check_outcomes(self, told, expected)
         comparison.check_effects(self, _all(fresh, EFFECTS), expected)
         comparison.check_states(self, _all(fresh, INTENTS), expected)
         comparison.check_bodies(_all(fresh, EVIDENCE), expected)
@@ -133,7 +140,11 @@ class Auditor:
         return found
 
     def _advance(
-        self, partition: int, fresh: dict[Place, list[StoredRecord]], expected: Expected
+        self,
+        partition: int,
+        fresh: dict[Place, list[StoredRecord]],
+        outcomes: Outcomes,
+        expected: Expected,
     ) -> None:
         """Predict what the commands up to the new position make."""
         before = self.positions[partition]
@@ -152,7 +163,7 @@ class Auditor:
             )
         log = self.world.kafka.partition(COMMANDS, partition)
         codes: dict[str, set[str]] = defaultdict(set)
-        for outcome in map(_outcome_of, fresh.get((OUTCOMES, partition), ())):
+        for _, outcome in outcomes.get(partition, ()):
             if outcome.refusal is not None:
                 codes[outcome.command_id].add(outcome.refusal.code)
         for record in log.committed(start=self.positions[partition], end=before):
@@ -242,10 +253,6 @@ class Auditor:
 def _all(fresh: dict[Place, list[StoredRecord]], topic: str) -> list[StoredRecord]:
     """Partition by partition, in the order of the commands that made them."""
     return [record for place, records in fresh.items() if place[0] == topic for record in records]
-
-
-def _outcome_of(record: StoredRecord) -> Outcome:
-    return decode_as(Outcome, record.value or b"")
 
 
 def _command_of(record: StoredRecord) -> Command:

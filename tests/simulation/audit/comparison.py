@@ -47,8 +47,9 @@ def check_entries(
             )
 
 
-def check_outcomes(auditor: "Auditor", records: list[StoredRecord], expected: Expected) -> None:
-    told = [(record, decode_as(Outcome, record.value or b"")) for record in records]
+def check_outcomes(
+    auditor: "Auditor", told: list[tuple[StoredRecord, Outcome]], expected: Expected
+) -> None:
     for (record, outcome), wanted in zip(told, expected.outcomes, strict=False):
         _check_outcome(auditor, record, outcome, wanted)
     if len(told) < len(expected.outcomes):

@@ -23,6 +23,8 @@ def unrest(world: "World") -> str | None:
             return f"slot {slot.number} is down or restoring"
         if any(process.is_hanging for process in slot.incarnations):
             return f"a process of slot {slot.number} hangs"
+        if slot.process.signer._pending:
+            return f"slot {slot.number} has tips to sign"
     for partition, position in auditor.positions.items():
         if position != kafka.partition(COMMANDS, partition).high_watermark:
             return f"partition {partition} is decided up to {position}"

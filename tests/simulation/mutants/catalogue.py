@@ -15,8 +15,8 @@ _MUTANTS = (
                 texts=(("await self._parts.consumer.seek(_first_offsets(remaining))", "pass"),),
             ),
         ),
-        rules=frozenset({Rule.OUTCOME_AS_PREDICTED, Rule.COMMAND_ONCE}),
-        seed=1,
+        rules=frozenset({Rule.OUTCOME_AS_PREDICTED, Rule.COMMAND_ONCE, Rule.ENTRIES_AS_PREDICTED}),
+        seed=5,
     ),
     Mutant(
         name="store-before-commit",
@@ -51,7 +51,7 @@ _MUTANTS = (
             ),
         ),
         rules=frozenset({Rule.ANSWERED_AGAIN, Rule.OUTCOME_AS_PREDICTED}),
-        seed=9,
+        seed=1,
     ),
 )
 
