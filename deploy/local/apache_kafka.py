@@ -12,16 +12,24 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
 from deploy.local.embedded_kafka import answers_metadata
+from deploy.local.kafka_fencing import (
+    controller_properties,
+    dumper,
+    wait_until_fenced,
+    was_killed,
+)
 from deploy.local.server_process import (
     LOOPBACK,
     Launch,
     LocalServerError,
     LocalSetupError,
     ServerProcess,
+    accepts_connections,
     free_port,
 )
 
@@ -39,6 +47,8 @@ _FETCH_SECONDS_MAX = 600.0
 _FORMAT_SECONDS_MAX = 120.0
 _JAVA_VERSION_SECONDS_MAX = 30.0
 _HEAP = "1g"
+# For a JVM that prints something and ends.
+_SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class ApacheKafka:
@@ -91,22 +101,14 @@ class ApacheKafka:
         self.data_directory.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties()
         self._format(java, properties)
+        if was_killed(self.data_directory / "kafka"):
+            self._fence_dead_broker(java, properties)
         self._server.start(
-            Launch(
-                command=(
-                    java,
-                    f"-Xmx{_HEAP}",
-                    f"-Dlog4j2.configurationFile={DEFINITION / 'log4j2.properties'}",
-                    "-cp",
-                    f"{self.libraries}/*",
-                    "kafka.Kafka",
-                    str(properties),
-                ),
+            self._launch(
+                java,
+                properties,
                 port=self.port,
                 is_ready=lambda: answers_metadata(self.bootstrap),
-                ready_seconds_max=READY_SECONDS_MAX,
-                stop_seconds_max=STOP_SECONDS_MAX,
-                working_directory=self.data_directory,
             )
         )
 
@@ -116,6 +118,53 @@ class ApacheKafka:
 
     def kill(self) -> None:
         self._server.kill()
+
+    def _launch(
+        self, java: str, properties: Path, *, port: int, is_ready: Callable[[], bool]
+    ) -> Launch:
+        return Launch(
+            command=(
+                java,
+                f"-Xmx{_HEAP}",
+                f"-Dlog4j2.configurationFile={DEFINITION / 'log4j2.properties'}",
+                "-cp",
+                f"{self.libraries}/*",
+                "kafka.Kafka",
+                str(properties),
+            ),
+            port=port,
+            is_ready=is_ready,
+            ready_seconds_max=READY_SECONDS_MAX,
+            stop_seconds_max=STOP_SECONDS_MAX,
+            working_directory=self.data_directory,
+        )
+
+    def _fence_dead_broker(self, java: str, properties: Path) -> None:
+        """As a controller alone, until the dead broker leads nothing (`kafka_fencing` says why)."""
+        alone = self.data_directory / "controller.properties"
+        alone.write_text(
+            controller_properties(properties.read_text(), controller_port=self._controller_port)
+        )
+        self._server.start(
+            self._launch(
+                java,
+                alone,
+                port=self._controller_port,
+                is_ready=lambda: accepts_connections(self._controller_port),
+            )
+        )
+        try:
+            dump = dumper((java, *_SHORT_LIVED, "-cp", f"{self.libraries}/*"))
+            if not wait_until_fenced(
+                dump, self.data_directory / "kafka", seconds=READY_SECONDS_MAX
+            ):
+                raise LocalServerError(
+                    server=f"Apache Kafka {VERSION}",
+                    reason=f"the killed broker was not fenced in {READY_SECONDS_MAX:g} s",
+                    log_file=self.log_file,
+                )
+        finally:
+            self._server.stop()
 
     def _write_properties(self) -> Path:
         template = Template((DEFINITION / "server.properties").read_text())

@@ -1,0 +1,135 @@
+"""A client that never gives up, as one that moves money must be: three tries with one proof, then a fresh proof.
+
+Every request has an idempotency key of its own, so that whatever was lost, the next try gets the first answer. The
+command's id is known to the client too: the gateway derives it from what the client sent.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from deploy.local.demo_client import PROOF_HEADER
+from deploy.local.local_file import TenantAccess
+from schemas.canonical.recognition_proof import header_value, make_proof
+from schemas.ids import command_id_of
+
+_TRIES_WITH_ONE_PROOF = 3
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_PAUSE_SECONDS_MAX = 1.0
+_VALID_BEFORE = timedelta(minutes=1)
+_VALID_AFTER = timedelta(minutes=4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """`key` is its idempotency key: a new one is a new command."""
+
+    path: str
+    purpose: str
+    body: bytes
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """An answer that is no "not known": the system stands by it. Times are of the machine's monotonic clock."""
+
+    tenant_id: str
+    command_id: str
+    purpose: str
+    intent_id: str
+    status: int
+    sent_at: float
+    acknowledged_at: float
+    document: Mapping[str, Any]
+
+    def line(self) -> str:
+        return json.dumps(
+            {
+                "tenant_id": self.tenant_id,
+                "command_id": self.command_id,
+                "purpose": self.purpose,
+                "intent_id": self.intent_id,
+                "status": self.status,
+                "sent_at": self.sent_at,
+                "acknowledged_at": self.acknowledged_at,
+                "state": self.document.get("state"),
+                "error": self.document.get("error"),
+            }
+        )
+
+
+class PatientClient:
+    """Acts for one tenant's agent. `draw` gives nonces and pauses."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, tenant: TenantAccess, *, draw: random.Random
+    ) -> None:
+        self._http = http
+        self._draw = draw
+        self.tenant = tenant
+
+    async def ask(self, request: Request, *, intent_id: str) -> Acknowledged:
+        """The answer, however long it takes."""
+        while True:
+            headers = self._signed(request)
+            for _ in range(_TRIES_WITH_ONE_PROOF):
+                sent_at = time.monotonic()
+                answer = await self._send(request, headers)
+                if answer is not None:
+                    return self._acknowledged(request, answer, intent_id, sent_at)
+                await asyncio.sleep(self._draw.uniform(0.2, _PAUSE_SECONDS_MAX))
+
+    async def _send(self, request: Request, headers: Mapping[str, str]) -> httpx.Response | None:
+        """None where nobody knows what became of it."""
+        try:
+            answer = await self._http.post(
+                request.path, content=request.body, headers=dict(headers)
+            )
+        except httpx.TransportError:
+            return None
+        return None if answer.status_code in _RETRIED else answer
+
+    def _signed(self, request: Request) -> Mapping[str, str]:
+        now = datetime.now(UTC).replace(microsecond=0)
+        proof = make_proof(
+            seed=self.tenant.agent_seed,
+            key_id=self.tenant.agent_key_id,
+            issued_at=now - _VALID_BEFORE,
+            expires_at=now + _VALID_AFTER,
+            nonce=self._draw.randbytes(16).hex(),
+            purpose=request.purpose,
+            tenant_id=self.tenant.tenant_id,
+            method="POST",
+            path=request.path,
+            body=request.body,
+        )
+        return {
+            PROOF_HEADER: header_value(proof),
+            "authorization": f"Bearer {self.tenant.api_key}",
+            "content-type": "application/json",
+            "idempotency-key": request.key,
+        }
+
+    def _acknowledged(
+        self, request: Request, answer: httpx.Response, intent_id: str, sent_at: float
+    ) -> Acknowledged:
+        return Acknowledged(
+            tenant_id=self.tenant.tenant_id,
+            command_id=command_id_of(
+                "key", self.tenant.tenant_id, "POST", request.path, request.key
+            ),
+            purpose=request.purpose,
+            intent_id=intent_id,
+            status=answer.status_code,
+            sent_at=sent_at,
+            acknowledged_at=time.monotonic(),
+            document=answer.json(),
+        )

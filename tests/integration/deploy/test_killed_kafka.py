@@ -1,0 +1,97 @@
+"""A node that was SIGKILLed while transactions were being committed leaves none that hangs for ever."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewTopic
+
+from deploy.local.apache_kafka import ApacheKafka
+from tests.support.brokers import apache_libraries, temporary_directory
+
+pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
+
+# Many, so that the kill comes while some have their marker and some have not.
+_TOPICS = tuple(f"topic-{number}" for number in range(10))
+_PARTITIONS = 4
+_BEFORE_THE_KILL_SECONDS = 0.7
+# Its time-out of 10 s and the coordinator's start; the rest is for a loaded machine.
+_SETTLED_SECONDS_MAX = 90.0
+
+
+@pytest.fixture
+def own_broker() -> Iterator[ApacheKafka]:
+    with temporary_directory("kafka") as directory:
+        broker = ApacheKafka(data_directory=directory, libraries=apache_libraries())
+        broker.start()
+        yield broker
+        broker.stop()
+
+
+def test_no_transaction_hangs_after_a_kill_in_the_middle_of_commits(
+    own_broker: ApacheKafka, unique_name: str
+) -> None:
+    admin = AdminClient({"bootstrap.servers": own_broker.bootstrap})
+    topics = [NewTopic(topic, _PARTITIONS, 1) for topic in _TOPICS]
+    for created in admin.create_topics(topics).values():
+        created.result()
+    producing = threading.Thread(target=_commit_until_it_fails, args=(own_broker, unique_name))
+
+    producing.start()
+    time.sleep(_BEFORE_THE_KILL_SECONDS)
+    own_broker.kill()
+    producing.join()
+    own_broker.start()
+
+    # A client of its own: an old one goes on asking with the leader epoch that it knew.
+    assert _settled(AdminClient({"bootstrap.servers": own_broker.bootstrap})) == []
+
+
+def _commit_until_it_fails(broker: ApacheKafka, transactional_id: str) -> None:
+    producer = Producer(
+        {
+            "bootstrap.servers": broker.bootstrap,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": 10_000,
+            "log_level": 0,
+        }
+    )
+    try:
+        producer.init_transactions(30)
+        while True:
+            producer.begin_transaction()
+            for topic in _TOPICS:
+                for partition in range(_PARTITIONS):
+                    producer.produce(topic, value=b"x", partition=partition)
+            producer.commit_transaction(2)
+    except KafkaException:
+        producer.purge()
+        producer.poll(0)
+
+
+def _settled(admin: AdminClient) -> list[TopicPartition]:
+    """Partitions whose last stable offset still is not their end when everything has had its time."""
+    asked = {
+        TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        for topic in _TOPICS
+        for partition in range(_PARTITIONS)
+    }
+    deadline = time.monotonic() + _SETTLED_SECONDS_MAX
+    while True:
+        ends = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
+        stable = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+        try:
+            hanging = [
+                place
+                for place in asked
+                if stable[place].result().offset < ends[place].result().offset
+            ]
+        except KafkaException:
+            hanging = list(asked)
+        if not hanging or time.monotonic() > deadline:
+            return hanging
+        time.sleep(0.5)
