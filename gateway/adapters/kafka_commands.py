@@ -23,6 +23,7 @@ from schemas.errors import BrokerUnavailableError, ConfigurationError, Integrity
 from schemas.partitioner import partition_of
 from schemas.topics import COMMANDS, OUTCOMES
 from streams.runtime.acknowledged_producer import AcknowledgedProducer
+from streams.runtime.kafka_clients import FETCH_WAIT_MILLISECONDS
 
 _log = structlog.get_logger("gateway")
 _POLL_SECONDS = 0.1
@@ -82,7 +83,7 @@ class KafkaOutcomeReader:
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "latest",
-                "fetch.wait.max.ms": 5,
+                "fetch.wait.max.ms": FETCH_WAIT_MILLISECONDS,
                 "enable.partition.eof": False,
             }
         )

@@ -22,7 +22,6 @@ from streams.runtime.clock import SystemClock
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 500
 _METADATA_SECONDS = 10.0
-_FETCH_WAIT_MILLISECONDS = 100
 _END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001 – librdkafka's own name
 
 
@@ -30,14 +29,7 @@ class KafkaEffectLog:
     """Effects from the group's committed offset, or from the log's beginning: an effect is never skipped."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        # An idle fetch is answered as soon as there is something; asking 200 times a second gains nothing here.
-        self._consumer = Consumer(
-            {
-                **config,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": _FETCH_WAIT_MILLISECONDS,
-            }
-        )
+        self._consumer = Consumer({**config, "auto.offset.reset": "earliest"})
         self._thread = ThreadPoolExecutor(1, "effect-log")
         self._assigned: list[int] = []
         self._revoked: list[int] = []
