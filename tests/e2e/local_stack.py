@@ -44,6 +44,12 @@ class LocalStack:
         assert isinstance(document, dict)
         return document
 
+    def supervision(self) -> dict[str, Any]:
+        """What the supervisor last wrote of itself; cheaper than asking for `status`."""
+        document = json.loads((self.directory / ".paybond" / "supervisor.json").read_text())
+        assert isinstance(document, dict)
+        return document
+
     def said(self) -> str:
         return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
 

@@ -119,7 +119,7 @@ class Load:
         async with httpx.AsyncClient(
             base_url=base_url, timeout=_HTTP_SECONDS_MAX, verify=_NO_TLS, trust_env=False
         ) as http:
-            client = PatientClient(http, tenant, draw=draw)
+            client = PatientClient(http, tenant, draw=draw, on_retry=self._note_retry)
             teller = Teller(client=client, draw=draw, file=self._file)
             while True:
                 for intent in plan_of(seed=draw.randrange(2**40), intents=_PLAN_INTENTS):
@@ -127,6 +127,9 @@ class Load:
                         return
                     if intent.story in _TOLD:
                         await teller.tell(_with_new_id(intent, draw))
+
+    def _note_retry(self, why: str) -> None:
+        self._file.write(json.dumps({"retried": why}) + "\n")
 
 
 def _with_new_id(intent: PlannedIntent, draw: random.Random) -> PlannedIntent:

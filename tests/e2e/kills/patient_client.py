@@ -8,9 +8,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -19,6 +19,7 @@ from deploy.local.demo_client import PROOF_HEADER
 from deploy.local.local_file import TenantAccess
 from schemas.canonical.recognition_proof import header_value, make_proof
 from schemas.ids import command_id_of
+from streams.runtime.clock import SystemClock
 
 _TRIES_WITH_ONE_PROOF = 3
 _RETRIED = frozenset({429, 500, 502, 503, 504})
@@ -67,13 +68,19 @@ class Acknowledged:
 
 
 class PatientClient:
-    """Acts for one tenant's agent. `draw` gives nonces and pauses."""
+    """Acts for one tenant's agent. `draw` gives nonces and pauses; `on_retry` hears why nothing is known."""
 
     def __init__(
-        self, http: httpx.AsyncClient, tenant: TenantAccess, *, draw: random.Random
+        self,
+        http: httpx.AsyncClient,
+        tenant: TenantAccess,
+        *,
+        draw: random.Random,
+        on_retry: Callable[[str], None],
     ) -> None:
         self._http = http
         self._draw = draw
+        self._on_retry = on_retry
         self.tenant = tenant
 
     async def ask(self, request: Request, *, intent_id: str) -> Acknowledged:
@@ -93,12 +100,16 @@ class PatientClient:
             answer = await self._http.post(
                 request.path, content=request.body, headers=dict(headers)
             )
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            self._on_retry(type(error).__name__)
             return None
-        return None if answer.status_code in _RETRIED else answer
+        if answer.status_code in _RETRIED:
+            self._on_retry(str(answer.status_code))
+            return None
+        return answer
 
     def _signed(self, request: Request) -> Mapping[str, str]:
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = SystemClock().now().replace(microsecond=0)
         proof = make_proof(
             seed=self.tenant.agent_seed,
             key_id=self.tenant.agent_key_id,

@@ -1,0 +1,105 @@
+"""Every process is SIGKILLed again and again while clients work: nothing that was acknowledged is lost or doubled."""
+
+import json
+import os
+import random
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kills.acknowledgements import Acknowledgements
+from tests.e2e.kills.killer import TARGETS, Killer, recovery_table
+from tests.e2e.kills.ledger_check import entries_of, faults_of
+from tests.e2e.kills.rebuilt import live_and_rebuilt
+from tests.e2e.local_stack import LocalStack, running_stack
+from tests.support.brokers import ROOT
+from tests.support.depth import by_depth
+
+pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
+
+KILLS = by_depth(usual=30, deep=300)
+COMMANDS = by_depth(usual=20_000, deep=300_000)
+# Half of it for each of two tenants; the gateway takes 64 in flight of each.
+_SIDE_BY_SIDE = 96
+# A wall against a hang, not a measure: 20,000 commands take minutes on a machine that does nothing else.
+_LOAD_SECONDS_MAX = by_depth(usual=1_200, deep=36_000)
+_DRAIN_SECONDS_MAX = 300
+_LOOK_SECONDS = 0.5
+
+
+def test_what_was_acknowledged_is_there_once_whoever_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = secrets.randbelow(10**9)
+    told = Acknowledgements(path=tmp_path / "acknowledged.jsonl")
+    with running_stack() as stack:
+        began = time.monotonic()
+        with _clients(stack, told, seed=seed):
+            kills = Killer(stack, told, draw=random.Random(seed)).kill(KILLS)
+            _wait_for_commands(told, began)
+        seconds = time.monotonic() - began
+        told.read()
+        checked = stack.run("paybond-harbor", "fsck", "--all", "--json")
+        bootstrap = stack.local_file()["kafka_bootstrap"]
+        ledgers = {tenant: entries_of(bootstrap, tenant) for tenant in ("tenant-vec", "tenant-two")}
+        live, rebuilt = live_and_rebuilt(stack)
+
+    with capsys.disabled():
+        entries = sum(map(len, ledgers.values()))
+        print(  # noqa: T201 – the figures are what one runs this for
+            f"\nkills: seed {seed}, {len(kills)} kills, {len(told.decided)} commands acknowledged"
+            f" ({len(told.decided) / seconds:.0f}/s), {entries} entries, {seconds:.0f} s;"
+            f" asked again: {dict(told.retried)}\n{recovery_table(kills, told)}"
+        )
+    assert {kill.target for kill in kills} == set(TARGETS)
+    assert len(told.decided) >= COMMANDS
+    faults = [
+        fault
+        for tenant, entries_ in ledgers.items()
+        for fault in faults_of(entries_, [one for one in told.told if one.tenant_id == tenant])
+    ]
+    assert faults == []
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert json.loads(checked.stdout)["ok"] is True
+    assert live.rows["ledger_entries"] == sum(map(len, ledgers.values()))
+    assert rebuilt == live
+    assert "500" not in told.retried
+
+
+@contextmanager
+def _clients(stack: LocalStack, told: Acknowledgements, *, seed: int) -> Iterator[None]:
+    """At the end every intent under way is taken to its own end."""
+    log_file = told.path.with_suffix(".log")
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.e2e.kills.load"),
+                str(stack.directory / ".paybond" / "local.json"),
+                *(str(told.path), str(seed), str(_SIDE_BY_SIDE)),
+            ],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield
+            process.terminate()
+            ended = process.wait(_DRAIN_SECONDS_MAX)
+        finally:
+            process.kill()
+            process.wait()
+    assert ended == 0, log_file.read_text()
+
+
+def _wait_for_commands(told: Acknowledgements, began: float) -> None:
+    while len(told.decided) < COMMANDS:
+        assert time.monotonic() < began + _LOAD_SECONDS_MAX, f"only {len(told.decided)} commands"
+        time.sleep(_LOOK_SECONDS)
+        told.read()
