@@ -15,6 +15,7 @@ from harbor import (
     cli_dead_letters,
     cli_intents,
     cli_quarantine,
+    cli_rails,
     cli_tenants,
     cli_topics,
     cli_waiting,
@@ -43,6 +44,9 @@ app.add_typer(cli_waiting.effects_app, name="effects")
 app.add_typer(cli_waiting.holds_app, name="holds")
 app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.add_typer(schemas_app, name="schemas")
+rails_cli.app.command("pause")(cli_rails.pause)
+rails_cli.app.command("resume")(cli_rails.resume)
+rails_cli.app.command("status")(cli_rails.status)
 app.command("status")(cli_quarantine.status)
 app.command("fsck")(fsck)
 

@@ -17,6 +17,7 @@ from schemas.intent_state import (
     PartyPin,
     Quarantine,
     RailSight,
+    RailsPause,
     TenantState,
 )
 from schemas.messages.events import (
@@ -60,6 +61,7 @@ __all__ = [
     "PartyPin",
     "Quarantine",
     "RailSight",
+    "RailsPause",
     "TenantState",
     "evolve",
     "provision",

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from schemas.messages.events import DisputeResolution
 from schemas.messages.shared import (
     FINAL_STATUSES,
+    Actor,
     Custody,
     Environment,
     Hash32,
@@ -171,8 +172,17 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RailsPause:
+    """Why nothing that moves this tenant's money is asked of a rail until an operator resumes it."""
+
+    reason: str
+    since: datetime
+    paused_by: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantState:
-    """Of `<tenant>/tenant`: fixed at provisioning, but for the quarantine."""
+    """Of `<tenant>/tenant`: fixed at provisioning, but for what operators and defects do: quarantine and pause."""
 
     tenant_id: str
     environment: Environment
@@ -181,6 +191,7 @@ class TenantState:
     origin: str
     provisioned_at: datetime
     quarantine: Quarantine | None = None
+    rails_pause: RailsPause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

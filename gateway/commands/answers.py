@@ -12,11 +12,13 @@ from typing import Protocol, assert_never
 
 from gateway.edge.refused import error_body
 from schemas.instants import format_instant
-from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus, Refusal
+from schemas.messages.outcomes import IntentAnswer, NextAction, Outcome, OutcomeStatus, Refusal
 from schemas.messages.refusals import rule_of
 from schemas.messages.shared import HoldStatus, IntentStatus
 
 _RETRY_AFTER_SECONDS = 1
+# The first renderer whose answers carry it; what an older release answered stays as it was.
+_WITH_NEXT_ACTION = 2
 _JSON_SEPARATORS = (",", ":")
 
 
@@ -97,6 +99,8 @@ def _members_of(outcome: Outcome, answer: IntentAnswer, secrets: Secrets) -> dic
     }
     if outcome.ledger_seq is not None:
         members["ledger_seq"] = outcome.ledger_seq
+    if outcome.renderer >= _WITH_NEXT_ACTION:
+        members["next_action"] = _next_action(answer.next_action)
     match outcome.command_kind:
         case "FundIntent":
             members |= funding_members(answer)
@@ -111,6 +115,13 @@ def _members_of(outcome: Outcome, answer: IntentAnswer, secrets: Secrets) -> dic
         case _:
             members |= _money_members(answer)
     return members
+
+
+def _next_action(action: NextAction | None) -> dict[str, object] | None:
+    if action is None:
+        return None
+    at = None if action.at is None else format_instant(action.at)
+    return {"kind": action.kind, "at": at, "blocked_by": action.blocked_by}
 
 
 def _money_members(answer: IntentAnswer) -> dict[str, object]:

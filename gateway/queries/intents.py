@@ -9,6 +9,7 @@ from schemas.intent_fold import IntentState
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.outcomes import IntentAnswer
 from schemas.messages.shared import IntentStatus
+from schemas.next_action import next_action
 from streams.runtime.postgres import sql_blocks
 
 _SQL = sql_blocks("gateway.queries", "intents.sql")
@@ -125,4 +126,5 @@ def answer_of_stored(stored: StoredIntent) -> IntentAnswer:
         payee_did=state.payee_did,
         principal_did=state.principal_did,
         allowed_tools=stored.allowed_tools or (),
+        next_action=next_action(state),
     )

@@ -9,9 +9,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from harbor.adapters.kafka_sender import KafkaCommandSender
+from harbor.rails.outstanding_effects import OutstandingEffects
 from harbor.rails.ports import EffectBatch, EffectRecord
 from schemas.errors import BrokerUnavailableError, CodecError, ConfigurationError
-from schemas.intent_fold import IntentState
 from schemas.messages.avro_codec import decode, decode_as, encode
 from schemas.messages.effects import Effect
 from schemas.messages.operations import DeadLetter
@@ -76,7 +76,7 @@ class KafkaOutstanding:
         self._consumer = Consumer(dict(config))
         self._thread = ThreadPoolExecutor(1, "outstanding")
         self._next: dict[int, int] = {}
-        self._effects: dict[int, dict[tuple[str, str], str]] = {}
+        self._states = OutstandingEffects()
 
     async def catch_up(self, partition: int) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._catch_up, partition)
@@ -96,7 +96,6 @@ class KafkaOutstanding:
 
     def _read_to_end(self, partition: int, start: int) -> int:
         """The offset to go on from."""
-        states = self._effects.setdefault(partition, {})
         following = start
         while True:
             first = self._consumer.poll(_METADATA_SECONDS)
@@ -108,26 +107,14 @@ class KafkaOutstanding:
                 offset = message.offset()
                 if error is None:
                     assert offset is not None
-                    self._take(states, message.key(), message.value())
+                    value = message.value()
+                    if message.key() is not None and value is not None:
+                        self._states.take(partition, decode(value))
                     following = offset + 1
                 elif error.code() == _END_OF_PARTITION:
                     return following
                 elif not error.retriable():
                     raise BrokerUnavailableError(str(error))
-
-    def _take(
-        self, states: dict[tuple[str, str], str], key: bytes | None, value: bytes | None
-    ) -> None:
-        if key is None or value is None:
-            return
-        message = decode(value)
-        if not isinstance(message, IntentState):
-            return
-        intent = (message.tenant_id, message.intent_id)
-        if message.hold.effect_id is None:
-            states.pop(intent, None)
-        else:
-            states[intent] = message.hold.effect_id
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         try:
@@ -139,11 +126,13 @@ class KafkaOutstanding:
         return low, high
 
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
-        intent = (tenant_id, intent_id)
-        return next((s[intent] for s in self._effects.values() if intent in s), None)
+        return self._states.effect_of(tenant_id=tenant_id, intent_id=intent_id)
+
+    def is_paused(self, tenant_id: str) -> bool:
+        return self._states.is_paused(tenant_id)
 
     def forget(self, partition: int) -> None:
-        self._effects.pop(partition, None)
+        self._states.forget(partition)
         self._next.pop(partition, None)
 
     async def close(self) -> None:

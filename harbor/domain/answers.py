@@ -1,15 +1,23 @@
 """The intent as a command left it → what its outcome carries, so that any route's answer can be shown from it."""
 
+from datetime import datetime
+
 from schemas.intent_fold import IntentState
 from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.messages.outcomes import IntentAnswer
 from schemas.messages.shared import IntentStatus
+from schemas.next_action import next_action
 
 
 def intent_answer(
-    intent: IntentState, intent_body: IntentBody | None, evidence_body: EvidenceBody | None
+    intent: IntentState,
+    intent_body: IntentBody | None,
+    evidence_body: EvidenceBody | None,
+    *,
+    now: datetime,
+    are_rails_paused: bool = False,
 ) -> IntentAnswer:
-    """`funded` = the amount is held now, or was when it was settled."""
+    """`funded` = the amount is held now, or was when it was settled. `now` = the command's time."""
     evidence = intent.evidence
     return IntentAnswer(
         intent_id=intent.intent_id,
@@ -39,4 +47,5 @@ def intent_answer(
         payee_did=intent.payee_did,
         principal_did=intent.principal_did,
         allowed_tools=intent_body.allowed_tools if intent_body else (),
+        next_action=next_action(intent, now=now, are_rails_paused=are_rails_paused),
     )

@@ -1,6 +1,7 @@
 """`decide`: what a command would add to the ledger, or why it is refused. Pure, and total over every command.
 
-MAC, quarantine, idempotency and nonce were checked before, by the engine; `ReleaseQuarantine` is its own business.
+MAC, quarantine, idempotency and nonce were checked before, by the engine; what is about the tenant's row alone
+(quarantine released, rails paused or resumed) is the engine's own business.
 """
 
 from typing import assert_never
@@ -16,6 +17,7 @@ from schemas.messages.commands import (
     ExpireIntent,
     FundIntent,
     OpenDispute,
+    PauseRails,
     ProvisionTenant,
     RaiseHoldExpiring,
     RecordRailAnswer,
@@ -23,6 +25,7 @@ from schemas.messages.commands import (
     ReissueEffect,
     ReleaseQuarantine,
     ResolveDispute,
+    ResumeRails,
     SubmitEvidence,
     WithdrawDispute,
 )
@@ -72,7 +75,7 @@ def _decide(command: Command, facts: Facts) -> Decision | Refused:
             return expiry.reissue(command, body, facts)
         case RaiseHoldExpiring():
             return expiry.warn(command, body, facts)
-        case ReleaseQuarantine():
-            raise AssertionError("a release is the engine's to decide")
+        case ReleaseQuarantine() | PauseRails() | ResumeRails():
+            raise AssertionError("what is about the tenant's row alone is the engine's to decide")
         case _:
             assert_never(body)

@@ -69,6 +69,9 @@ def reissue(command: Command, body: ReissueEffect, facts: Facts) -> Decision | R
         return refuse("intent_not_found", intent_id=command.intent_id)
     if intent.hold.effect_id != body.effect_id or facts.tenant is None:
         return refuse("effect_not_outstanding", effect_id=body.effect_id)
+    if facts.tenant.rails_pause is not None:
+        # It is outstanding and stays so: issued again, it would only wait twice.
+        return refuse("rails_paused", effect_id=body.effect_id)
     due = next_due(intent, now=facts.now, reissue_first=facts.rails.reissue_first)
     if due is None or due.issue is None or due.at > facts.now:
         return refuse("nothing_due", effect_id=body.effect_id)

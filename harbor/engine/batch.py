@@ -11,6 +11,7 @@ from datetime import datetime
 from harbor.domain.decide import decide
 from harbor.domain.decision import Consent, Facts, RailPolicy, Refused, Settled
 from harbor.domain.idempotency import DecideAnew, Mismatch, NonceReplayed
+from harbor.domain.rails_pause import paused_or_resumed
 from harbor.domain.refusals import refuse
 from harbor.engine.batch_draft import Draft, draft_of, outcome_of, tenant_answer
 from harbor.engine.batch_lookup import View, dids_of, nonce_writes_of
@@ -28,7 +29,7 @@ from harbor.engine.quarantine import check_release, reason_of
 from harbor.engine.repeats import FirstAnswer, decided_after, find_repeat
 from schemas.ids import CommandId, IntentId, TenantId
 from schemas.intent_fold import IntentState, Quarantine, TenantState
-from schemas.messages.commands import ReleaseQuarantine
+from schemas.messages.commands import PauseRails, ReleaseQuarantine, ResumeRails
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.messages.refusals import Keeping, rule_of
 from schemas.topics import (
@@ -117,8 +118,10 @@ class _Deciding:
         """Harbor's part of DECISIONS 11: quarantine, idempotency, nonce; all that follows is `decide`'s."""
         partition, tenant_id = received.record.partition, received.tenant_id
         tenant = self._view.tenant(partition, tenant_id)
-        is_release = isinstance(received.command.body, ReleaseQuarantine)
-        if reason_of(tenant_id, tenant, self._found) is not None and not is_release:
+        body = received.command.body
+        # A pause only ever stops something: a tenant in doubt is the first to need it.
+        may_pass = isinstance(body, ReleaseQuarantine | PauseRails)
+        if reason_of(tenant_id, tenant, self._found) is not None and not may_pass:
             self._refuse(received, refuse("tenant_quarantined"))
             return
         match find_repeat(received, self._view):
@@ -133,8 +136,10 @@ class _Deciding:
                 self._refuse(received, refuse("idempotency_key_reused"), is_mismatch=True)
             case NonceReplayed():
                 self._refuse(received, refuse("recognition_proof_replayed"))
-            case DecideAnew() if is_release:
+            case DecideAnew() if isinstance(body, ReleaseQuarantine):
                 self._release(received, tenant)
+            case DecideAnew() if isinstance(body, PauseRails | ResumeRails):
+                self._pause_or_resume(received, body, tenant)
             case DecideAnew():
                 self._decide(received, tenant)
 
@@ -168,11 +173,10 @@ class _Deciding:
     def _facts(self, received: Received, tenant: TenantState | None) -> Facts:
         place = received.record.partition, received.tenant_id
         command, now = received.command, received.record.timestamp
-        latest = max(now, self._batch.now)
         intent_id = received.intent_id
         return Facts(
             now=now,
-            is_expired=command.not_after is not None and latest > command.not_after,
+            is_expired=self._is_expired(received),
             tenant=tenant,
             intent=None if intent_id is None else self._view.intent(*place, intent_id),
             intent_body=None if intent_id is None else self._view.intent_body(*place, intent_id),
@@ -190,6 +194,10 @@ class _Deciding:
             is_ledger_topic_there=tenant is not None
             or ledger_topic(received.tenant_id) in self._batch.ledger_topics,
         )
+
+    def _is_expired(self, received: Received) -> bool:
+        not_after = received.command.not_after
+        return not_after is not None and max(received.record.timestamp, self._batch.now) > not_after
 
     def _keep(self, received: Received, draft: Draft) -> None:
         """The draft becomes the batch's: what a later command of it will see."""
@@ -270,6 +278,25 @@ class _Deciding:
         stopped = replace(tenant, quarantine=quarantine)
         self._view.put(record.partition, (INTENTS, tenant_key(tenant_id)), stopped)
         self.result.quarantined.add(tenant_id)
+
+    def _pause_or_resume(
+        self, received: Received, body: PauseRails | ResumeRails, tenant: TenantState | None
+    ) -> None:
+        """It touches the tenant's row and no chain, so that it works for a tenant whose chain is in doubt."""
+        if self._is_expired(received):
+            self._refuse(received, refuse("command_expired"))
+            return
+        if tenant is None:
+            self._refuse(received, refuse("tenant_unknown", tenant_id=received.tenant_id))
+            return
+        partition, now = received.record.partition, received.record.timestamp
+        after = paused_or_resumed(received.command, body, tenant, now=now)
+        if after != tenant:
+            self._view.put(partition, (INTENTS, tenant_key(received.tenant_id)), after)
+        self._publish(
+            partition,
+            outcome_of(received, status=OutcomeStatus.DONE, answer=tenant_answer(after)),
+        )
 
     def _release(self, received: Received, tenant: TenantState | None) -> None:
         refused = check_release(self._batch.rechecks[place_of(received)])

@@ -117,7 +117,11 @@ def outcome_of(
 def tenant_answer(tenant: TenantState | None) -> TenantAnswer | None:
     if tenant is None:
         return None
-    return TenantAnswer(environment=tenant.environment, settlement_mode=tenant.settlement_mode)
+    return TenantAnswer(
+        environment=tenant.environment,
+        settlement_mode=tenant.settlement_mode,
+        rails_paused_since=tenant.rails_pause.since if tenant.rails_pause else None,
+    )
 
 
 def _answer(
@@ -131,7 +135,13 @@ def _answer(
             intent_body = body
         else:
             evidence_body = body
-    return intent_answer(intent, intent_body, evidence_body)
+    return intent_answer(
+        intent,
+        intent_body,
+        evidence_body,
+        now=facts.now,
+        are_rails_paused=tenant is not None and tenant.rails_pause is not None,
+    )
 
 
 def _pins(

@@ -23,8 +23,10 @@ from schemas.messages.commands import (
     Command,
     CommandBody,
     Issuer,
+    PauseRails,
     ProvisionTenant,
     ReleaseQuarantine,
+    ResumeRails,
     input_hash_of,
 )
 from schemas.messages.outcomes import Outcome, OutcomeStatus
@@ -96,15 +98,45 @@ def release_command(
     tenant_id: TenantId, *, reason: str, attempt: str, operator: Operator
 ) -> Command:
     """`attempt` tells one release from the next: a tenant may be stopped, and released, more than once."""
-    body: CommandBody = ReleaseQuarantine(reason=reason)
+    said = _Said(kind="quarantine-release", method="RELEASE", attempt=attempt, reason=reason)
+    return _operators_command(tenant_id, said, ReleaseQuarantine(reason=reason), operator)
+
+
+def pause_command(tenant_id: TenantId, *, reason: str, attempt: str, operator: Operator) -> Command:
+    """`attempt` as of a release."""
+    said = _Said(kind="rails-pause", method="PAUSE", attempt=attempt, reason=reason)
+    return _operators_command(tenant_id, said, PauseRails(reason=reason), operator)
+
+
+def resume_command(
+    tenant_id: TenantId, *, reason: str, attempt: str, operator: Operator
+) -> Command:
+    """`attempt` as of a release."""
+    said = _Said(kind="rails-resume", method="RESUME", attempt=attempt, reason=reason)
+    return _operators_command(tenant_id, said, ResumeRails(reason=reason), operator)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What makes the command's id and input hash."""
+
+    kind: str
+    method: str
+    attempt: str
+    reason: str
+
+
+def _operators_command(
+    tenant_id: TenantId, said: _Said, body: CommandBody, operator: Operator
+) -> Command:
     return Command(
-        command_id=command_id_of("quarantine-release", tenant_id, attempt),
+        command_id=command_id_of(said.kind, tenant_id, said.attempt),
         tenant_id=tenant_id,
         intent_id=None,
         issuer=Issuer.CLI,
         issuer_mac=EMPTY_MAC,
         actor=operator.actor,
-        input_hash=input_hash_of("RELEASE", attempt, reason.encode()),
+        input_hash=input_hash_of(said.method, said.attempt, said.reason.encode()),
         body=body,
     )
 

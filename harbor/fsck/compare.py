@@ -241,8 +241,8 @@ def _fact(key: bytes, value: bytes) -> Fact:
         case PartyPin():
             seq, own_key = message.since_seq, party_key(TenantId(message.tenant_id), message.did)
         case TenantState():
-            # A quarantine is no entry's: an operator's matter, told beside the findings.
-            message = replace(message, quarantine=None)
+            # Quarantine and pause are no entry's: an operator's matter, told beside the findings.
+            message = replace(message, quarantine=None, rails_pause=None)
             seq, own_key = 1, tenant_key(TenantId(message.tenant_id))
         case _:
             return Fact(seq=0, token=b"", problem=f"it is a {type(message).__name__}")

@@ -146,8 +146,14 @@ def _state(state: IntentState) -> Document:
 def _next_action(file: IntentFile, now: datetime) -> Document | None:
     if file.state is None:
         return None
-    is_quarantined = file.tenant is not None and file.tenant.quarantine is not None
-    return next_action_document(next_action(file.state, now=now, is_quarantined=is_quarantined))
+    tenant = file.tenant
+    action = next_action(
+        file.state,
+        now=now,
+        are_rails_paused=tenant is not None and tenant.rails_pause is not None,
+        is_quarantined=tenant is not None and tenant.quarantine is not None,
+    )
+    return next_action_document(action)
 
 
 def _timeline_item(filed: FiledEntry) -> Document:

@@ -26,6 +26,10 @@ class States:
         tenant = self.tenants.get(tenant_id)
         return tenant is not None and tenant.quarantine is not None
 
+    def are_rails_paused(self, tenant_id: TenantId) -> bool:
+        tenant = self.tenants.get(tenant_id)
+        return tenant is not None and tenant.rails_pause is not None
+
     def sorted_intents(self) -> Iterator[IntentState]:
         for key in sorted(self.intents):
             yield self.intents[key]

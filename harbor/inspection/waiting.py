@@ -158,6 +158,10 @@ def _answered(issued: Mapping[str, IssuedEffect], now: datetime) -> Iterator[Ask
 
 
 def _next_action(intent: IntentState, states: States, now: datetime) -> NextAction | None:
+    tenant_id = TenantId(intent.tenant_id)
     return next_action(
-        intent, now=now, is_quarantined=states.is_quarantined(TenantId(intent.tenant_id))
+        intent,
+        now=now,
+        are_rails_paused=states.are_rails_paused(tenant_id),
+        is_quarantined=states.is_quarantined(tenant_id),
     )

@@ -8,7 +8,7 @@ from harbor.rails.app import run_rails
 from harbor.settings import HarborSettings
 from streams.runtime.logs import set_up_logs
 
-app = typer.Typer(help="The rail worker.", no_args_is_help=True)
+app = typer.Typer(help="The rail worker, and whether it may move money.", no_args_is_help=True)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
     1. consume effects of the partitions owned
     2. read the states up to their last stable offset: an effect that none has outstanding is over, skip it
-    3. ask the rail, several effects at a time; one intent has at most one outstanding, so none overtakes another
+    3. ask the rail, several effects at a time; one intent has at most one outstanding, so none overtakes another;
+       while a tenant's rails are paused its effects are held back, and asked when a state says that they go on
     4. send each answer as a command, and wait until it is acknowledged
     5. commit offsets up to the first effect without an answer; the tick re-issues what stays without one
 
@@ -41,6 +42,8 @@ class _Partition:
     next_offset: int = 0
     committed: int = 0
     waiting: dict[int, Effect] = field(default_factory=dict)
+    # Ids of those that a pause holds back: one that was issued twice is asked once when it ends.
+    held_back: set[str] = field(default_factory=set)
 
     def committable(self) -> int:
         return min(self.waiting, default=self.next_offset)
@@ -113,16 +116,25 @@ class RailWorker:
         touched |= {number for number, owned in self._partitions.items() if owned.waiting}
         for partition in sorted(touched & self._partitions.keys()):
             await self._outstanding.catch_up(partition)
-            waiting = self._partitions[partition].waiting
-            for offset, effect in tuple(waiting.items()):
-                if (partition, offset) not in self._running.values() and not self._is_due(effect):
-                    del waiting[offset]
+            owned = self._partitions[partition]
+            for offset, effect in tuple(owned.waiting.items()):
+                if (partition, offset) in self._running.values():
+                    continue
+                if not self._is_due(effect):
+                    del owned.waiting[offset]
+                    owned.held_back.discard(effect.effect_id)
+                elif effect.effect_id in owned.held_back and not self._is_paused(effect):
+                    owned.held_back.discard(effect.effect_id)
+                    await self._start(partition, offset, effect)
 
     def _is_due(self, effect: Effect) -> bool:
         present = self._outstanding.effect_of(
             tenant_id=effect.tenant_id, intent_id=effect.intent_id
         )
         return present == effect.effect_id
+
+    def _is_paused(self, effect: Effect) -> bool:
+        return self._outstanding.is_paused(effect.tenant_id)
 
     async def _take(self, record: EffectRecord) -> None:
         owned = self._partitions.get(record.partition)
@@ -137,11 +149,18 @@ class RailWorker:
         if not self._is_due(record.effect):
             return
         owned.waiting[record.offset] = record.effect
+        if self._is_paused(record.effect):
+            owned.held_back.add(record.effect.effect_id)
+            _log.info("effect_held_back", effect_id=record.effect.effect_id)
+            return
+        await self._start(record.partition, record.offset, record.effect)
+
+    async def _start(self, partition: int, offset: int, effect: Effect) -> None:
         while len(self._running) >= CONCURRENT_MAX:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             self._raise_failures()
-        task = asyncio.create_task(self._execute(record.partition, record.offset, record.effect))
-        self._running[task] = (record.partition, record.offset)
+        task = asyncio.create_task(self._execute(partition, offset, effect))
+        self._running[task] = (partition, offset)
 
     async def _execute(self, partition: int, offset: int, effect: Effect) -> None:
         try:

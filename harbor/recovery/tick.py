@@ -143,7 +143,9 @@ class RecoveryTick:
             intent = decode_as(IntentState, value)
             due_key = due_key_of(intent)
             if due_key == (DUE, key):
-                current.append(intent)
+                # Issued again, what a pause holds back would only wait twice.
+                if not (intent.hold.is_outstanding and _is_paused(tenant)):
+                    current.append(intent)
             elif intent.is_final and due_key is None:
                 outdated.append(key)
         if outdated:
@@ -170,6 +172,10 @@ class RecoveryTick:
                     intent_id=command.intent_id,
                     command_id=command.command_id,
                 )
+
+
+def _is_paused(row: bytes) -> bool:
+    return decode_as(TenantState, row).rails_pause is not None
 
 
 def _named_by(key: bytes) -> tuple[TenantId, IntentId]:

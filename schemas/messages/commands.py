@@ -172,6 +172,20 @@ class ReleaseQuarantine:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRails:
+    """An operator says that nothing of this tenant's which moves money is asked of a rail for now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRails:
+    """What was held back is asked now."""
+
+    reason: str
+
+
 CommandBody = (
     ProvisionTenant
     | CreateIntent
@@ -187,6 +201,8 @@ CommandBody = (
     | ReissueEffect
     | RaiseHoldExpiring
     | ReleaseQuarantine
+    | PauseRails
+    | ResumeRails
 )
 
 ISSUED_BY: Mapping[Issuer, frozenset[type]] = {
@@ -206,7 +222,7 @@ ISSUED_BY: Mapping[Issuer, frozenset[type]] = {
         {ExpireIntent, ReissueEffect, RaiseHoldExpiring, RecordRailObservation}
     ),
     Issuer.RECONCILIATION: frozenset(),
-    Issuer.CLI: frozenset({ProvisionTenant, ReleaseQuarantine}),
+    Issuer.CLI: frozenset({ProvisionTenant, ReleaseQuarantine, PauseRails, ResumeRails}),
 }
 
 

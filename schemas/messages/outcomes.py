@@ -18,7 +18,8 @@ from schemas.messages.shared import (
     SettlementMode,
 )
 
-RENDERER_VERSION = 1
+# 2: answers about an intent carry `next_action`.
+RENDERER_VERSION = 2
 
 
 class OutcomeStatus(StrEnum):
@@ -78,12 +79,14 @@ class IntentAnswer:
     payee_did: str | None = None
     principal_did: str | None = None
     allowed_tools: tuple[str, ...] = ()
+    next_action: NextAction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantAnswer:
     environment: Environment
     settlement_mode: SettlementMode
+    rails_paused_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

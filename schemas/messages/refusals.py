@@ -133,6 +133,11 @@ REFUSALS: Mapping[str, RefusalRule] = {
     "effect_not_outstanding": RefusalRule(409, _STATE, "The effect is no longer outstanding."),
     "nothing_due": RefusalRule(409, _STATE, "Nothing is due."),
     "quarantine_stands": RefusalRule(409, _STATE, "The tenant's ledger still does not agree."),
+    "rails_paused": RefusalRule(
+        409,
+        _STATE,
+        "An operator has paused the rails; what was asked is carried out when they resume.",
+    ),
     "command_too_large": RefusalRule(413, _NEVER, "The command is larger than a record may be."),
 }
 

@@ -20,6 +20,7 @@ from schemas.messages.commands import (
     FundIntent,
     Issuer,
     OpenDispute,
+    PauseRails,
     ProvisionTenant,
     RaiseHoldExpiring,
     RecordRailAnswer,
@@ -27,6 +28,7 @@ from schemas.messages.commands import (
     ReissueEffect,
     ReleaseQuarantine,
     ResolveDispute,
+    ResumeRails,
     SpentNonce,
     SubmitEvidence,
     WithdrawDispute,
@@ -194,7 +196,8 @@ def a_command(
 ) -> Command:
     """The command that carries `body`, under its usual issuer; `number` makes its id."""
     issuer, actor = _sender_of(body)
-    is_about_intent = not isinstance(body, ProvisionTenant | ReleaseQuarantine)
+    is_about_tenant = ProvisionTenant | ReleaseQuarantine | PauseRails | ResumeRails
+    is_about_intent = not isinstance(body, is_about_tenant)
     spent = None
     if nonce is not None:
         spent = SpentNonce(key_id="agent-key", nonce=nonce, expires_at=T0 + timedelta(minutes=4))
@@ -218,7 +221,7 @@ def _sender_of(body: CommandBody) -> tuple[Issuer, Actor]:
             return Issuer.RAILS, Actor(kind=ActorKind.RAIL, ref="simulated")
         case ExpireIntent() | ReissueEffect() | RaiseHoldExpiring():
             return Issuer.RECOVERY, Actor(kind=ActorKind.SYSTEM, ref="recovery")
-        case ProvisionTenant() | ReleaseQuarantine():
+        case ProvisionTenant() | ReleaseQuarantine() | PauseRails() | ResumeRails():
             return Issuer.CLI, Actor(kind=ActorKind.CLI, ref="operator")
         case (
             CreateIntent()

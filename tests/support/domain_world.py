@@ -198,6 +198,7 @@ class World:
             state,
             self.intent_bodies.get(state.intent_id),
             self.evidence_bodies.get(state.intent_id),
+            now=self.now,
         )
         return replace(outcome, answer=answer, ledger_seq=len(self.entries))
 
@@ -240,7 +241,9 @@ class World:
             status=settled.status,
             refusal=settled.refusal,
             decided_at=self.now,
-            answer=intent_answer(state, self.intent_bodies.get(state.intent_id), None),
+            answer=intent_answer(
+                state, self.intent_bodies.get(state.intent_id), None, now=self.now
+            ),
         )
 
     def state(self, intent_id: IntentId | None = None) -> IntentState:

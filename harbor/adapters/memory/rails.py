@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from harbor.adapters.memory.log import MemoryKafka
 from harbor.adapters.memory.ports import Hook, PortCall, When, let_others_run
+from harbor.rails.outstanding_effects import OutstandingEffects
 from harbor.rails.ports import EffectBatch, EffectRecord
 from schemas.errors import CodecError
-from schemas.intent_fold import IntentState
 from schemas.messages.avro_codec import decode, decode_as
 from schemas.messages.command_sealing import command_headers, seal
 from schemas.messages.commands import Command
@@ -106,30 +106,25 @@ class MemoryOutstanding(_Port):
     def __init__(self, kafka: MemoryKafka, *, process: str, hook: Hook = let_others_run) -> None:
         super().__init__(kafka, process=process, hook=hook)
         self._next: dict[int, int] = {}
-        self._effects: dict[int, dict[tuple[str, str], str]] = {}
+        self._states = OutstandingEffects()
 
     async def catch_up(self, partition: int) -> None:
         await self._before("outstanding.catch_up")
         log = self._kafka.partition(INTENTS, partition)
         end = log.last_stable_offset
-        states = self._effects.setdefault(partition, {})
         for record in log.committed(start=self._next.get(partition, 0), end=end):
-            state = None if record.value is None else decode(record.value)
-            if not isinstance(state, IntentState):
-                continue
-            intent = state.tenant_id, state.intent_id
-            if state.hold.effect_id is None:
-                states.pop(intent, None)
-            else:
-                states[intent] = state.hold.effect_id
+            if record.value is not None:
+                self._states.take(partition, decode(record.value))
         self._next[partition] = end
 
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
-        intent = tenant_id, intent_id
-        return next((s[intent] for s in self._effects.values() if intent in s), None)
+        return self._states.effect_of(tenant_id=tenant_id, intent_id=intent_id)
+
+    def is_paused(self, tenant_id: str) -> bool:
+        return self._states.is_paused(tenant_id)
 
     def forget(self, partition: int) -> None:
-        self._effects.pop(partition, None)
+        self._states.forget(partition)
         self._next.pop(partition, None)
 
 

@@ -78,6 +78,7 @@ ELSEWHERE = {
     "quarantine_stands": "only ReleaseQuarantine",
     "effect_not_outstanding": "only RecordRailAnswer and ReissueEffect",
     "nothing_due": "only ExpireIntent and RaiseHoldExpiring",
+    "rails_paused": "only ReissueEffect, while an operator holds the rails",
 }
 
 

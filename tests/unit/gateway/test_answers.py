@@ -8,7 +8,7 @@ import pytest
 
 from gateway.commands.answers import Answer, answer_of, result_members
 from schemas.messages.commands import SpentNonce
-from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus, Refusal
+from schemas.messages.outcomes import IntentAnswer, NextAction, Outcome, OutcomeStatus, Refusal
 from schemas.messages.shared import HoldStatus, IntentStatus, RefundReason, SettlementMode
 
 NOW = datetime(2030, 1, 2, 15, 0, 0, 250000, tzinfo=UTC)
@@ -200,3 +200,29 @@ def test_an_operations_result_is_the_answers_members() -> None:
     outcome = _outcome("FundIntent", OutcomeStatus.DONE, FUNDED)
 
     assert result_members(outcome, StandingSecrets()) == _answer(outcome)[1]
+
+
+PAUSED = replace(
+    OPEN,
+    hold_status=HoldStatus.REQUESTED,
+    next_action=NextAction(kind="resume_rails", at=None, blocked_by="rails_paused"),
+)
+
+
+def test_a_fund_during_a_pause_is_pending_and_says_what_it_waits_for() -> None:
+    answer, body = _answer(_outcome("FundIntent", OutcomeStatus.ACCEPTED, PAUSED))
+
+    assert answer.http_status == 202
+    assert body["next_action"] == {
+        "kind": "resume_rails",
+        "at": None,
+        "blocked_by": "rails_paused",
+    }
+
+
+def test_what_an_older_release_answered_is_answered_so_again() -> None:
+    older = replace(_outcome("FundIntent", OutcomeStatus.ACCEPTED, OPEN), renderer=1)
+
+    _, body = _answer(older)
+
+    assert "next_action" not in body

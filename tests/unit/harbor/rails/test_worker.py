@@ -34,6 +34,7 @@ class World:
         ]
         self.due = {(e.tenant_id, e.intent_id): e.effect_id for e in effects if e}
         self.silent: set[str] = set()
+        self.paused: set[str] = set()
         self.asked: list[str] = []
         self.sent: list[Command] = []
         self.commits: list[dict[int, int]] = []
@@ -68,6 +69,9 @@ class World:
 
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
         return self.due.get((tenant_id, intent_id))
+
+    def is_paused(self, tenant_id: str) -> bool:
+        return tenant_id in self.paused
 
     def forget(self, partition: int) -> None:
         self.due.clear()
