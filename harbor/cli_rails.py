@@ -93,7 +93,7 @@ def status(
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
 ) -> None:
-    """Whose rails are paused, since when, why, and how many effects wait; exit 1 if there is any."""
+    """Whose rails are paused, since when, why, and how many effects wait."""
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
     rows = _paused(run_tool(_states(settings, None)))
     if as_json:
@@ -104,7 +104,6 @@ def status(
                 f"{row['tenant_id']}\tsince {row['since']}\t{row['outstanding']} waiting"
                 f"\t{row['reason']}"
             )
-    raise typer.Exit(1 if rows else 0)
 
 
 def _named(settings: HarborSettings, tenant: str | None) -> list[TenantId]:

@@ -1,0 +1,41 @@
+"""Pages of `docs/operations` as scripts: their `sh` blocks, in order, one shell per page."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "docs" / "operations"
+_BLOCK = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+# What a block may say it is. A block without a language is neither run nor said to be shown: nobody decided.
+RUN, SHOWN = "sh", frozenset({"text", "json", "yaml"})
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    language: str
+    text: str
+    line: int
+
+
+def pages() -> list[Path]:
+    return sorted(FOLDER.glob("*.md"))
+
+
+def blocks_of(page: str) -> list[Block]:
+    return [
+        Block(
+            language=found["language"],
+            text=found["text"],
+            line=page.count("\n", 0, found.start()) + 1,
+        )
+        for found in _BLOCK.finditer(page)
+    ]
+
+
+def script_of(page: str) -> str:
+    """Ends at the first command that fails; stderr names the line of the block that was begun last."""
+    parts = ["set -euo pipefail"]
+    for block in blocks_of(page):
+        if block.language == RUN:
+            parts += [f"echo '== line {block.line}' >&2", block.text]
+    return "\n".join(parts) + "\n"
