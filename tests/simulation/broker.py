@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from harbor.adapters.memory.group import ConsumerGroup, OwnershipChange
 from harbor.adapters.memory.log import MemoryKafka, ProducerHandle, _Producer
+from harbor.adapters.memory.partition_log import LogTransaction, PartitionLog, TransactionStatus
 
 # Of every member: a process that says nothing for longer has lost its partitions.
 SESSION = timedelta(seconds=6)
@@ -40,11 +42,23 @@ class _NotedGroup(ConsumerGroup):
 class SimulatedKafka(MemoryKafka):
     """`version` grows with everything that a consumer may see anew, records or partitions.
 
-    `stamp` is the broker's clock, which may be wrong; `now` is the time that passes.
+    `stamp` is the broker's clock, which may be wrong; `now` is the time that passes. `marks_late` is asked at a commit
+    whether its markers come one after the other, and `later` lets something happen some time after.
     """
 
-    def __init__(self, *, stamp: Callable[[], datetime], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        stamp: Callable[[], datetime],
+        now: Callable[[], datetime],
+        marks_late: Callable[[], bool],
+        later: Callable[[Callable[[], None]], None],
+    ) -> None:
         super().__init__(now=stamp)
+        self._marks_late = marks_late
+        self._later = later
+        # Committed, but not yet in all logs: who reads there waits for the marker.
+        self._unmarked: list[tuple[LogTransaction, PartitionLog]] = []
         self.version = 0
         self._passing = now
         self._began: dict[str, datetime] = {}
@@ -64,7 +78,13 @@ class SimulatedKafka(MemoryKafka):
         self.version += 1
         return offset
 
+    def init_transactions(self, transactional_id: str) -> ProducerHandle:
+        self._mark_all(transactional_id)
+        return super().init_transactions(transactional_id)
+
     def begin(self, handle: ProducerHandle) -> None:
+        # CONCURRENT_TRANSACTIONS: the coordinator first ends the one before.
+        self._mark_all(handle.transactional_id)
         super().begin(handle)
         self._committed.pop(handle.transactional_id, None)
         self._began[handle.transactional_id] = self._passing()
@@ -83,8 +103,32 @@ class SimulatedKafka(MemoryKafka):
         return found
 
     def _end(self, producer: _Producer, *, is_committed: bool) -> None:
-        super()._end(producer, is_committed=is_committed)
+        transaction = producer.transaction
+        if transaction is not None and is_committed and self._marks_late():
+            logs = tuple(producer.touched.values())
+            transaction.status = TransactionStatus.COMMITTED
+            # The group's offsets are one of the partitions, and here the first.
+            for name in producer.groups:
+                self.group(name).settle(transaction, is_committed=True)
+            producer.transaction = None
+            super()._end(producer, is_committed=True)
+            for log in logs:
+                self._unmarked.append((transaction, log))
+                self._later(partial(self._mark, transaction, log))
+        else:
+            super()._end(producer, is_committed=is_committed)
         self._change()
+
+    def _mark(self, transaction: LogTransaction, log: PartitionLog) -> None:
+        if (transaction, log) in self._unmarked:
+            self._unmarked.remove((transaction, log))
+            log.end_transaction(transaction, timestamp=self._now())
+            self._change()
+
+    def _mark_all(self, transactional_id: str) -> None:
+        for transaction, log in list(self._unmarked):
+            if transaction.transactional_id == transactional_id:
+                self._mark(transaction, log)
 
     def _change(self) -> None:
         self.version += 1

@@ -20,6 +20,9 @@ class Fault(StrEnum):
     OUTAGE = "broker out"
     FREEZE = "process that hangs for a while"
     ZOMBIE = "process that wakes after its successor started"
+    HANGING = "process that hangs with its transaction open, and commits when others took over"
+    CURSED = "command that crashes the decision"
+    MARKERS_LATE = "transaction whose markers come one after the other"
     STOP = "process that is told to stop"
     STORE_LOST_WRITES = "store that lost its last writes"
     STORE_LOST = "store that is gone"
@@ -151,6 +154,7 @@ def _plan(rng: random.Random) -> list[Planned]:
         (Fault.OUTAGE, _OUTAGE_CALLS, _EITHER, _SELDOM),
         (Fault.FREEZE, HARBOR_CALLS, _EITHER, _SELDOM),
         (Fault.ZOMBIE, HARBOR_CALLS, _EITHER, _SELDOM),
+        (Fault.HANGING, ("transactions.commit",), ("before",), _SELDOM),
         (Fault.STOP, HARBOR_CALLS, _EITHER, _SELDOM),
         (Fault.RAIL_CRASH, RAIL_CALLS, _EITHER, _SELDOM),
         (Fault.GATEWAY_CRASH, GATEWAY_CALLS, _EITHER, _SELDOM),

@@ -4,6 +4,7 @@ The loop, the tick, the signer and the assignment protocol run as they are; only
 """
 
 import asyncio
+import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ from harbor.recovery.tick import RecoveryTick
 from schemas.errors import BrokerUnavailableError, OwnershipLostError
 from schemas.messages.commands import Issuer
 from schemas.topics import COMMANDS, GROUP_HARBOR
-from tests.simulation.broker import SESSION
+from tests.simulation.broker import SESSION, TRANSACTION_TIMEOUT
+from tests.simulation.curse import CursedError
 from tests.simulation.faults import Fault
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Stopped
@@ -43,9 +45,10 @@ if TYPE_CHECKING:
 Rows = dict[int, dict[StoreKey, bytes]]
 _RESTART_SECONDS_MAX = 12
 _FETCH_WAIT = timedelta(seconds=20)
+_HANG_SECONDS_MAX = 40
 _SNAPSHOT_IN_PERCENT = 15
 # What a process may end by without anybody's mistake: a fence, an outage, or death.
-_EXPLAINED = (Stopped, OwnershipLostError, FencedError, BrokerUnavailableError)
+_EXPLAINED = (Stopped, OwnershipLostError, FencedError, BrokerUnavailableError, CursedError)
 
 
 class HarborProcess(Process):
@@ -144,8 +147,20 @@ class HarborProcess(Process):
     def is_hanging(self) -> bool:
         return not self.is_dead and self.frozen_until is not None
 
-    def freeze(self, duration: timedelta, *, is_zombie: bool, where: str) -> None:
-        self.slot.freeze(self, duration, is_zombie=is_zombie, where=where)
+    def freeze(self, fault: Fault, where: str) -> None:
+        self.slot.freeze(self, fault, where)
+
+
+def _hang_of(fault: Fault, rng: random.Random) -> timedelta:
+    match fault:
+        case Fault.ZOMBIE:
+            # Long enough for its session to end and its successor to decide something.
+            return 3 * SESSION + timedelta(seconds=rng.randrange(_HANG_SECONDS_MAX))
+        case Fault.HANGING:
+            # After its session and before the end of its transaction: what it has open may still be committed.
+            return SESSION + (TRANSACTION_TIMEOUT - SESSION) * (0.1 + 0.85 * rng.random())
+        case _:
+            return timedelta(seconds=1 + rng.randrange(_HANG_SECONDS_MAX))
 
 
 class _Snapshots(SilentObserver):
@@ -164,8 +179,9 @@ class _Snapshots(SilentObserver):
         place = rejected.record.partition, rejected.record.offset
         world.tell(f"slot {self._slot.number} gives {place} up: {error!r}")
         world.poisoned.add(place)
-        if error is not None:
+        if error is not None and not isinstance(error, CursedError):
             world.unexplained("decide", error)
+        world.curse.lift()
 
 
 class HarborSlot:
@@ -192,14 +208,10 @@ class HarborSlot:
         if self.process is not None:
             self._remembered = self.process.store.snapshot()
 
-    def freeze(
-        self, process: HarborProcess, duration: timedelta, *, is_zombie: bool, where: str
-    ) -> None:
+    def freeze(self, process: HarborProcess, fault: Fault, where: str) -> None:
         world, scheduler = self.world, self.world.scheduler
-        fault = Fault.ZOMBIE if is_zombie else Fault.FREEZE
-        if is_zombie:
-            # Long enough for its session to end and its successor to decide something.
-            duration += 3 * SESSION
+        is_zombie = fault is Fault.ZOMBIE
+        duration = _hang_of(fault, world.faults.rng)
         seconds = duration.total_seconds()
         world.happened(fault, f"{process.name}: {fault.value}, {seconds:g} s at {where}")
         scheduler.freeze(process, duration)

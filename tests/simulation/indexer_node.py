@@ -35,6 +35,7 @@ _SHARED = (EVIDENCE, OUTCOMES, CHECKPOINTS)
 _KEYS = TrustedKeys(deployment=DEPLOYMENT, public_keys=(ed25519.public_key(LEDGER_SEED),))
 _RESTART_SECONDS_MAX = 8
 _FETCH_MILLISECONDS_MAX = 3_000
+_HANG_SECONDS_MAX = 40
 _LOOK_AGAIN = timedelta(seconds=2)
 _EXPLAINED = (Stopped, OwnershipLostError, BrokerUnavailableError, DatabaseUnavailableError)
 
@@ -192,12 +193,12 @@ class IndexerProcess(Process):
     async def ask(self, call: str, when: When) -> None:
         await self.hook(PortCall(process=self.name, call=call, when=when))
 
-    def freeze(self, duration: timedelta, *, is_zombie: bool, where: str) -> None:
+    def freeze(self, fault: Fault, where: str) -> None:
         """Longer than its session: others take its partitions, and it finds out by its epochs."""
-        assert is_zombie
         world, scheduler = self.world, self.world.scheduler
-        world.happened(Fault.INDEXER_ZOMBIE, f"{self.name}: hangs at {where}")
-        scheduler.freeze(self, duration + SESSION)
+        world.happened(fault, f"{self.name}: hangs at {where}")
+        seconds = 1 + world.faults.rng.randrange(_HANG_SECONDS_MAX)
+        scheduler.freeze(self, SESSION + timedelta(seconds=seconds))
         scheduler.at(
             scheduler.now + SESSION, lambda: self.group.expel(self), f"session of {self.name}"
         )

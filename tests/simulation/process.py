@@ -82,8 +82,7 @@ _CRASHES = frozenset(
         Fault.INDEXER_CRASH,
     }
 )
-_HANGS = frozenset({Fault.FREEZE, Fault.ZOMBIE, Fault.INDEXER_ZOMBIE})
-_FREEZE_SECONDS_MAX = 40
+_HANGS = frozenset({Fault.FREEZE, Fault.ZOMBIE, Fault.HANGING, Fault.INDEXER_ZOMBIE})
 _UNSTABLE_WAIT = timedelta(milliseconds=300)
 
 
@@ -194,15 +193,12 @@ class Process(Actor):
             world.happened(fault, f"{self.name}: told to stop at {name}")
             self.is_stopping = True
         elif fault in _HANGS:
-            seconds = 1 + world.faults.rng.randrange(_FREEZE_SECONDS_MAX)
-            is_zombie = fault is not Fault.FREEZE
-            self.freeze(timedelta(seconds=seconds), is_zombie=is_zombie, where=name)
+            self.freeze(fault, name)
 
-    def freeze(self, duration: timedelta, *, is_zombie: bool, where: str) -> None:
-        """Hang where it is; a zombie's successor is started meanwhile."""
-        assert duration
-        assert where
-        assert is_zombie in {True, False}
+    def freeze(self, fault: Fault, where: str) -> None:
+        """Hang where it is, for less than a session; a supervisor may know worse."""
+        self.world.happened(Fault.FREEZE, f"{self.name}: {fault.value} at {where}, for a moment")
+        self.world.scheduler.freeze(self, timedelta(seconds=3))
 
 
 class Tool(Process):

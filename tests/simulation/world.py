@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gateway.auth.api_key import KeyKind, StoredKey, bearer_of
@@ -16,6 +16,7 @@ from schemas.messages.commands import (
     Command,
     Issuer,
     ProvisionTenant,
+    ReleaseQuarantine,
     input_hash_of,
 )
 from schemas.messages.shared import Actor as CommandActor
@@ -27,6 +28,7 @@ from tests.simulation.audit.rest_audit import check_rest, unrest
 from tests.simulation.audit.rules import Finding, Rule, ViolationError
 from tests.simulation.broker import SimulatedKafka
 from tests.simulation.clients import Client
+from tests.simulation.curse import Curse
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.gateway_node import GatewayNode, Registry
 from tests.simulation.harbor_slot import HarborSlot
@@ -47,6 +49,7 @@ STEPS_MAX = 30_000
 _TROUBLE_STEPS_MAX = 8_000
 _HISTORY_LINES = 40
 _REST_LOOKS_MAX = 600
+_MARKER_MILLISECONDS_MAX = 1_500
 
 
 @dataclass(slots=True)
@@ -71,8 +74,12 @@ class World:
         self.true_clock = _TrueClock(self.scheduler)
         self.broker_skew = timedelta()
         self.clock_ahead_max = timedelta()
+        late_percent = self.rng.choice((0, 0, 30))
         self.kafka = SimulatedKafka(
-            stamp=lambda: self.scheduler.now + self.broker_skew, now=self.true_clock.now
+            stamp=lambda: self.scheduler.now + self.broker_skew,
+            now=self.true_clock.now,
+            marks_late=lambda: self.faults.is_drawn(Fault.MARKERS_LATE, in_percent=late_percent),
+            later=self._later,
         )
         self.kafka.create_paybond_topics(partitions=PARTITIONS)
         self.records_max = self.rng.choice((1, 2, 4, 8, 100))
@@ -93,6 +100,7 @@ class World:
         self.clients = self._make_clients()
         self.auditor = Auditor(self)
         self.troubles = troubles.plan(self)
+        self.curse = Curse(self, self.rng.choice((0,) * 14 + (1, 3)))
         self._unfinished = 0
         # After the clients' lives, so that deadlines and holds end.
         self._leaps = list(self.rng.choice(((), (), (30,), (100, 3), (200, 200))))
@@ -100,8 +108,9 @@ class World:
 
     def run(self, mutant: str | None = None) -> Finding | None:
         try:
-            self._start()
-            self._work()
+            with self.curse.applied():
+                self._start()
+                self._work()
         except ViolationError as violation:
             return Finding(
                 seed=self.seed,
@@ -137,6 +146,13 @@ class World:
                 else ViolationError(Rule.NO_DEFECT, f"{who}: {type(error).__name__}: {error}")
             )
 
+    def cursed(self, command: Command) -> None:
+        self.happened(Fault.CURSED, f"{command.command_id} of {command.tenant_id} is cursed")
+
+    def _later(self, act: Callable[[], None]) -> None:
+        milliseconds = self.faults.rng.randrange(_MARKER_MILLISECONDS_MAX)
+        self.scheduler.at(self.scheduler.now + timedelta(milliseconds=milliseconds), act, "marker")
+
     def wished(self, wish: Wish) -> None:
         if wish.name == "create" and wish.is_signed_well:
             self.amounts.setdefault((wish.tenant_id, wish.intent_id), 0)
@@ -167,6 +183,8 @@ class World:
         self.indexers.start()
         for tenant_id in self.tenants:
             self._spawn(Tool(self, f"cli-{tenant_id}"), self._provision)
+        operator = Tool(self, "operator")
+        operator.launch(lambda: self._operate(operator), _nothing_follows)
         for client in self.clients:
             self._unfinished += 1
             self.scheduler.loop.create_task(self._lived(client))
@@ -261,6 +279,23 @@ class World:
                 return
             await process.sleep(timedelta(seconds=self.rng.randrange(60)))
 
+    async def _operate(self, process: Process) -> None:
+        """Whoever is woken by a quarantine: looks, and lets the tenant go on."""
+        sender = MemoryCommandSender(
+            self.kafka,
+            process=process.name,
+            issuer_key=ISSUER_KEYS[Issuer.CLI][0],
+            partitions=self.partitions,
+            hook=process.hook,
+        )
+        number = 0
+        while True:
+            await process.sleep(timedelta(seconds=20))
+            for tenant in list(self.auditor.model.tenants.values()):
+                if tenant.is_quarantined:
+                    number += 1
+                    await sender.send(release(TenantId(tenant.name), number))
+
     def _provision_answer(self, tenant_id: TenantId, command: Command) -> str | None:
         return self.auditor.answers.code_of(tenant_id, command.command_id)
 
@@ -303,6 +338,19 @@ def provisioning(tenant_id: TenantId, attempt: int) -> Command:
         actor=CommandActor(kind=ActorKind.CLI, ref="operator"),
         input_hash=input_hash_of("CLI", "provision", str(attempt).encode()),
         body=body,
+    )
+
+
+def _nothing_follows(_error: BaseException | None) -> None:
+    """It ends with the run."""
+
+
+def release(tenant_id: TenantId, number: int) -> Command:
+    return replace(
+        provisioning(tenant_id, 0),
+        command_id=command_id_of("simulation", tenant_id, "release", str(number)),
+        input_hash=input_hash_of("CLI", "release", str(number).encode()),
+        body=ReleaseQuarantine(reason="looked-at"),
     )
 
 

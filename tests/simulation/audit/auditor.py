@@ -117,7 +117,8 @@ class Auditor:
         places += [(topic, 0) for topic in self._ledgers.values() if topic in topics]
         for place in places:
             log = kafka.partition(*place)
-            if log.high_watermark != self._seen_to.get(place):
+            # A transaction that was open at the last look may have been committed without a marker yet.
+            if log._open or log.high_watermark != self._seen_to.get(place):
                 self._seen_to[place] = log.high_watermark
                 records = self._committed(place, log)
                 if records:

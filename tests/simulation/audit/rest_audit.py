@@ -29,6 +29,8 @@ def unrest(world: "World") -> str | None:
         if position != kafka.partition(COMMANDS, partition).high_watermark:
             return f"partition {partition} is decided up to {position}"
     for tenant in auditor.model.tenants.values():
+        if tenant.is_quarantined:
+            return f"{tenant.name} is in quarantine"
         for intent in tenant.intents.values():
             if intent.outstanding is not None:
                 return f"{tenant.name}/{intent.intent_id}: {intent.outstanding} is outstanding"
