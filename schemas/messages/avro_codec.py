@@ -16,7 +16,8 @@ import fastavro
 
 from schemas.errors import CodecError, UnknownSchemaError
 from schemas.intent_fold import IntentState, PartyPin, TenantState
-from schemas.messages.avro_derivation import from_record_of, schema_of, to_record_of
+from schemas.messages.avro_compiled import Read, Write, compiled_reader, compiled_writer
+from schemas.messages.avro_derivation import from_record_of, schema_of
 from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.messages.commands import Command
 from schemas.messages.effects import Effect
@@ -64,11 +65,14 @@ class RegisteredSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Codec:
+    """`write` and `read` are those of the newest schema; what an older one wrote is read by fastavro."""
+
     message: type
     header: bytes
     parsed: Any
-    to_record: Any
     from_record: Any
+    write: Write
+    read: Read | None
 
 
 @cache
@@ -92,14 +96,16 @@ def registry() -> tuple[RegisteredSchema, ...]:
 def _codecs() -> tuple[dict[type, _Codec], dict[int, _Codec]]:
     newest: dict[type, _Codec] = {}
     by_id: dict[int, _Codec] = {}
+    newest_id = {row.record: row.id for row in registry()}
     for row in registry():
         message = MESSAGES[row.record]
         codec = _Codec(
             message=message,
             header=MAGIC + row.id.to_bytes(4, "big"),
             parsed=fastavro.parse_schema(json.loads(row.text)),
-            to_record=to_record_of(message),
             from_record=from_record_of(message),
+            write=compiled_writer(message),
+            read=compiled_reader(message) if row.id == newest_id[row.record] else None,
         )
         newest[message] = codec
         by_id[row.id] = codec
@@ -109,13 +115,10 @@ def _codecs() -> tuple[dict[type, _Codec], dict[int, _Codec]]:
 def encode(message: object) -> bytes:
     """Record value bytes under the newest schema of the message's class."""
     codec = _codecs()[0][type(message)]
-    out = io.BytesIO()
-    out.write(codec.header)
     try:
-        fastavro.schemaless_writer(out, codec.parsed, codec.to_record(message))
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        return codec.header + codec.write(message)
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise CodecError(f"{type(message).__name__}: {error}") from error
-    return out.getvalue()
 
 
 def decode(value: bytes) -> Any:
@@ -125,18 +128,12 @@ def decode(value: bytes) -> Any:
     codec = _codecs()[1].get(int.from_bytes(value[1:HEADER_BYTES], "big"))
     if codec is None:
         raise UnknownSchemaError(int.from_bytes(value[1:HEADER_BYTES], "big"))
-    body = io.BytesIO(value)
-    body.seek(HEADER_BYTES)
     try:
-        record = fastavro.schemaless_reader(
-            body,
-            codec.parsed,
-            None,
-            return_record_name=True,
-            return_record_name_override=True,
-        )
-        message = codec.from_record(record)
-    # fastavro raises whatever its decoder stumbles on; nothing of it is ours to tell apart.
+        if codec.read is None:
+            message, at = _read_older(codec, value)
+        else:
+            message, at = codec.read(value, HEADER_BYTES, len(value))
+    # Whatever a decoder stumbles on; nothing of it is ours to tell apart.
     except (
         ValueError,
         TypeError,
@@ -147,9 +144,18 @@ def decode(value: bytes) -> Any:
         UnicodeError,
     ) as error:
         raise CodecError(f"{codec.message.__name__}: {type(error).__name__}: {error}") from error
-    if body.tell() != len(value):
+    if at != len(value):
         raise CodecError(f"{codec.message.__name__}: bytes after the record")
     return message
+
+
+def _read_older(codec: _Codec, value: bytes) -> tuple[Any, int]:
+    body = io.BytesIO(value)
+    body.seek(HEADER_BYTES)
+    record = fastavro.schemaless_reader(
+        body, codec.parsed, None, return_record_name=True, return_record_name_override=True
+    )
+    return codec.from_record(record), body.tell()
 
 
 def decode_as(message: type[Message], value: bytes) -> Message:

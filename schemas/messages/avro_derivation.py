@@ -67,7 +67,7 @@ def _type_schema(hint: Any, seen: set[str]) -> Schema:
         return _fixed_schema(fixed, seen)
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _type_schema(get_args(hint)[0], seen)}
-    if _is_union(hint):
+    if is_union(hint):
         # Null first: it is the default of every optional field.
         members = sorted(get_args(hint), key=lambda member: member is not types.NoneType)
         return [
@@ -101,16 +101,18 @@ def _enum_schema(enum: type[StrEnum], seen: set[str]) -> Schema:
     }
 
 
-def _is_union(hint: Any) -> bool:
+def is_union(hint: Any) -> bool:
+    """Whether an annotation is a union, `X | None` included."""
     # `X | None` is a Union instead of a UnionType where X is Annotated.
     return get_origin(hint) in {types.UnionType, Union}
 
 
 def _is_optional(hint: Any) -> bool:
-    return _is_union(hint) and types.NoneType in get_args(hint)
+    return is_union(hint) and types.NoneType in get_args(hint)
 
 
-def _members(hint: Any) -> list[Any]:
+def members_of(hint: Any) -> list[Any]:
+    """A union's branches in order, but for null."""
     return [member for member in get_args(hint) if member is not types.NoneType]
 
 
@@ -140,8 +142,8 @@ def _to_avro(hint: Any) -> Convert | None:
     if get_origin(hint) is tuple:
         item = _to_avro(get_args(hint)[0])
         return list if item is None else (lambda values: [item(value) for value in values])
-    if _is_union(hint):
-        return _union_to_avro(_members(hint))
+    if is_union(hint):
+        return _union_to_avro(members_of(hint))
     if isinstance(hint, type) and is_dataclass(hint):
         return to_record_of(hint)
     return None
@@ -186,8 +188,8 @@ def _from_avro(hint: Any) -> Convert | None:
     if get_origin(hint) is tuple:
         item = _from_avro(get_args(hint)[0])
         return tuple if item is None else (lambda values: tuple(item(value) for value in values))
-    if _is_union(hint):
-        return _union_from_avro(_members(hint))
+    if is_union(hint):
+        return _union_from_avro(members_of(hint))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint
     if isinstance(hint, type) and is_dataclass(hint):
