@@ -133,6 +133,10 @@ class SimulatedKafka(MemoryKafka):
     def _change(self) -> None:
         self.version += 1
 
+    def clock(self) -> datetime:
+        """What it stamps records with now."""
+        return self._now()
+
     def time_out_transactions(self) -> list[str]:
         """Whose transaction was open for too long; it is aborted, and its holder fenced."""
         latest = self._passing() - TRANSACTION_TIMEOUT

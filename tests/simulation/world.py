@@ -44,9 +44,9 @@ from tests.support.harbor_world import ISSUER_KEYS
 PARTITIONS = 2
 # Two in one partition, one of them the beginning of the other's name.
 TENANTS = (TenantId("acme"), TenantId("acme-2"), TenantId("acme-corp"))
-STEPS_MAX = 30_000
+STEPS_MAX = 15_000
 # Trouble ends here at the latest, so that the run can come to rest.
-_TROUBLE_STEPS_MAX = 8_000
+_TROUBLE_STEPS_MAX = 5_000
 _HISTORY_LINES = 40
 _REST_LOOKS_MAX = 600
 _MARKER_MILLISECONDS_MAX = 1_500

@@ -2,9 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from harbor.engine.batch_lookup import NONCE
+from harbor.engine.due_index import DUE
 from harbor.rails.simulator import object_of
-from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS, TIPS
+from schemas.partitioner import partition_of
+from schemas.topics import COMMANDS, EVIDENCE, INTENTS, OUTCOMES, POSITIONS, TIPS
 from tests.simulation.audit.intent_model import Intent
+from tests.simulation.audit.ledger_model import WINDOW, Tenant
 from tests.simulation.audit.rules import Rule, ViolationError
 from tests.simulation.audit.tables_audit import check_tables
 
@@ -109,3 +113,31 @@ def _check_store(world: "World", number: int) -> None:
             raise ViolationError(
                 Rule.STORE, f"{process.name}, partition {partition}: {differing[:4]} differ"
             )
+        for tenant in world.auditor.model.tenants.values():
+            if partition_of(tenant.name, world.partitions) == partition:
+                _check_look_ups(world, tenant, rows.get(partition, {}), process.name)
+
+
+def _check_look_ups(
+    world: "World", tenant: Tenant, rows: dict[tuple[str, bytes], bytes], name: str
+) -> None:
+    """Answers within the window, the nonces they spent, and what is due: what no topic has under these keys."""
+    oldest = world.kafka.clock() - WINDOW
+    kept = {f"{tenant.name}/{one.command_id}": one for one in tenant.stored.values()}
+    for one in tenant.beside.values():
+        kept[f"{tenant.name}/{one.command_id}/{one.input_hash.hex()}"] = one
+    for key, stored in kept.items():
+        if stored.recorded_at <= oldest:
+            continue
+        if rows.get((OUTCOMES, key.encode())) != world.auditor.answers.last_value(key.encode()):
+            raise ViolationError(Rule.STORE, f"{name}: the answer {key}")
+        if stored.nonce is not None:
+            key_id, nonce = stored.nonce
+            spent = f"{tenant.name}/{len(key_id)}/{key_id}/{nonce}".encode()
+            if rows.get((NONCE, spent)) is None:
+                raise ViolationError(Rule.STORE, f"{name}: {nonce} is not spent")
+    due = {key.split(b"/", 1)[1].decode() for space, key in rows if space == DUE}
+    for intent in tenant.intents.values():
+        is_waiting = not intent.is_final and intent.status != "disputed"
+        if is_waiting and f"{tenant.name}/{intent.intent_id}" not in due:
+            raise ViolationError(Rule.STORE, f"{name}: nobody looks after {intent.intent_id}")
