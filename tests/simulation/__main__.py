@@ -5,7 +5,7 @@ import sys
 
 from tests.simulation.mutants import document
 from tests.simulation.mutants.catalogue import CATALOGUE
-from tests.simulation.run import be_quiet, run_many, run_whole
+from tests.simulation.run import Run, be_quiet, run_many, run_whole
 
 
 def main() -> int:
@@ -15,16 +15,21 @@ def main() -> int:
         "--mutant", choices=sorted(CATALOGUE), help="with this piece of code changed"
     )
     parser.add_argument("--seeds", type=int, default=1, help="so many runs from --seed on")
+    parser.add_argument("--histories", action="store_true", help="the history of each of --seeds")
     parser.add_argument("--document", action="store_true", help="write docs/testing.md's table")
     arguments = parser.parse_args()
     if arguments.document:
         document.write()
         return 0
-    if arguments.seeds > 1:
+    if arguments.seeds > 1 and not arguments.histories:
         return _search(arguments.seed, arguments.seeds, arguments.mutant)
     be_quiet()
     mutant = None if arguments.mutant is None else CATALOGUE[arguments.mutant]
-    run = run_whole(arguments.seed, mutant)
+    seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+    return max(_show(run_whole(seed, mutant)) for seed in seeds)
+
+
+def _show(run: Run) -> int:
     say = sys.stdout.write
     say("".join(f"{line}\n" for line in run.history))
     say(f"{run.steps} steps, {run.committed} commands decided, digest {run.digest}\n")
