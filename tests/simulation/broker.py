@@ -133,6 +133,10 @@ class SimulatedKafka(MemoryKafka):
     def _change(self) -> None:
         self.version += 1
 
+    @property
+    def topics_made(self) -> int:
+        return self._topics_made
+
     def clock(self) -> datetime:
         """What it stamps records with now."""
         return self._now()

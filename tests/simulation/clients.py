@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 9
 _TRIES_MAX = 12
 _POLLS_MAX = 5
-_STEPS_MAX = 5
+_STEPS_MAX = 4
 _PAYLOADS = (b'{"paid":true,"status":"done"}', b'{"paid":false,"status":"done"}', b'{"cost":1}')
 _RETRY_STATUSES = frozenset({429, 500, 503})
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from harbor.adapters.memory.ports import PortCall
+from harbor.adapters.memory.ports import PortCall, When
 from tests.simulation.faults import Fault, error_of
 from tests.simulation.scheduler import Actor, Stopped
 
@@ -73,6 +73,8 @@ _OFTEN_PAUSED = frozenset(
     }
 )
 _SOME_HASTE = 0.5
+# `<call> <when>`, made once each.
+_NAMES: dict[tuple[str, When], str] = {}
 _CRASHES = frozenset(
     {
         Fault.CRASH_BEFORE,
@@ -153,7 +155,8 @@ class Process(Actor):
 
     async def hook(self, call: PortCall) -> None:
         """Raises Stopped, or what the plan has for this call."""
-        name = f"{call.call} {call.when}"
+        side = call.call, call.when
+        name = _NAMES.get(side) or _NAMES.setdefault(side, f"{call.call} {call.when}")
         if self.is_dead:
             raise Stopped(self.name)
         fault = self.world.faults.due(name)

@@ -18,10 +18,10 @@ from tests.support.builders import T0
 if TYPE_CHECKING:
     from asyncio import Future
 
-_STEP_MILLISECONDS_MAX = 40
+_STEP_MICROSECONDS_MAX = 40_000
 # Now and then a step takes seconds, so that time-outs and work race.
-_SLOW_STEP_IN = 200
-_SLOW_MILLISECONDS_MAX = 6_000
+_SLOW_STEPS = 0.005
+_SLOW_MICROSECONDS_MAX = 6_000_000
 
 
 class Step(Enum):
@@ -53,11 +53,14 @@ class Parked:
 
     actor: Actor
     label: str
-    resume: Callable[[], None]
-    abandon: Callable[[], None]
+    future: "Future[Any]"
     wake_at: datetime | None = None
     until: "Future[Any] | None" = None
     when: Callable[[], bool] | None = None
+
+    def abandon(self) -> None:
+        if not self.future.done():
+            self.future.set_exception(Stopped(self.actor.name))
 
 
 @dataclass(slots=True, eq=False)
@@ -105,31 +108,15 @@ class Scheduler:
         if actor.is_dead:
             raise Stopped(actor.name)
         future = self.loop.create_future()
-
-        def resume() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def abandon() -> None:
-            if not future.done():
-                future.set_exception(Stopped(actor.name))
-
-        parked = Parked(
-            actor=actor,
-            label=label,
-            resume=resume,
-            abandon=abandon,
-            wake_at=wake_at,
-            until=until,
-            when=when,
-        )
+        parked = Parked(actor, label, future, wake_at, until, when)
         self._parked.append(parked)
         try:
             await future
-        finally:
-            # A cancelled wait leaves nothing behind.
+        except BaseException:
+            # A cancelled wait leaves nothing behind; who was chosen was taken out by the step.
             if parked in self._parked:
                 self._parked.remove(parked)
+            raise
         if actor.is_dead:
             raise Stopped(actor.name)
 
@@ -163,7 +150,8 @@ class Scheduler:
         self._parked.remove(chosen)
         self.note(f"{chosen.actor.name} {chosen.label}\n")
         self._tick_clock()
-        chosen.resume()
+        if not chosen.future.done():
+            chosen.future.set_result(None)
         self.loop.settle()
         return Step.RAN
 
@@ -192,10 +180,11 @@ class Scheduler:
         return True
 
     def _tick_clock(self) -> None:
-        rng = self._rng
-        slow = rng.randrange(_SLOW_STEP_IN) == 0
-        milliseconds = _SLOW_MILLISECONDS_MAX if slow else _STEP_MILLISECONDS_MAX
-        self.now += timedelta(milliseconds=rng.randrange(milliseconds))
+        drawn = self._rng.random()
+        microseconds = int(drawn * _STEP_MICROSECONDS_MAX)
+        if drawn < _SLOW_STEPS:
+            microseconds = int(self._rng.random() * _SLOW_MICROSECONDS_MAX)
+        self.now += timedelta(0, 0, microseconds)
 
     def _pass_time(self) -> Step:
         times = [event.at for event in self._events]

@@ -68,6 +68,8 @@ class Auditor:
         self._next: dict[Place, int] = {}
         self._taken: dict[Place, set[int]] = {}
         self._seen_to: dict[Place, int] = {}
+        self._logs: dict[Place, PartitionLog] = {}
+        self._topics_known = -1
         self._asked_of_rail = 0
 
     def look(self) -> None:
@@ -108,15 +110,10 @@ class Auditor:
         Whose transaction lies beside it does not matter here: the auditor sees past the last stable offset.
         """
         kafka, fresh = self.world.kafka, {}
-        places = [
-            (topic, partition)
-            for topic in (*_SHARED, POSITIONS)
-            for partition in range(self.world.partitions)
-        ]
-        topics = kafka.topics()
-        places += [(topic, 0) for topic in self._ledgers.values() if topic in topics]
-        for place in places:
-            log = kafka.partition(*place)
+        if kafka.topics_made != self._topics_known:
+            self._topics_known = kafka.topics_made
+            self._logs = self._all_logs()
+        for place, log in self._logs.items():
             # A transaction that was open at the last look may have been committed without a marker yet.
             if log._open or log.high_watermark != self._seen_to.get(place):
                 self._seen_to[place] = log.high_watermark
@@ -124,6 +121,17 @@ class Auditor:
                 if records:
                     fresh[place] = records
         return fresh
+
+    def _all_logs(self) -> dict[Place, PartitionLog]:
+        kafka = self.world.kafka
+        places = [
+            (topic, partition)
+            for topic in (*_SHARED, POSITIONS)
+            for partition in range(self.world.partitions)
+        ]
+        topics = kafka.topics()
+        places += [(topic, 0) for topic in self._ledgers.values() if topic in topics]
+        return {place: kafka.partition(*place) for place in places}
 
     def _committed(self, place: Place, log: PartitionLog) -> list[StoredRecord]:
         """What lies behind an open transaction is taken once, and the open one looked at again."""

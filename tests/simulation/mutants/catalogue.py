@@ -33,8 +33,8 @@ _MUTANTS = (
                 ),
             ),
         ),
-        rules=frozenset({Rule.OUTCOME_AS_PREDICTED, Rule.COMMAND_ONCE, Rule.STATE}),
-        seed=1,
+        rules=frozenset({Rule.OUTCOME_AS_PREDICTED, Rule.COMMAND_ONCE, Rule.STATE, Rule.CHAIN}),
+        seed=8,
     ),
     Mutant(
         name="repeat-not-published-again",
