@@ -4,7 +4,6 @@ It never judges (that was `decide`, once) and never evaluates a predicate again;
 contain, with `FoldError`. At every entry: placed = held + released + refunded + custody, per intent and currency.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from schemas.errors import FoldError
@@ -51,6 +50,7 @@ from schemas.messages.shared import (
     RefundReason,
     SettlementCause,
 )
+from schemas.replacing import replace
 
 __all__ = [
     "DisputeState",

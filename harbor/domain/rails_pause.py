@@ -4,11 +4,11 @@ No entry tells of it: what was decided stays decided, only its carrying out wait
 pause's reason stands, and resuming what is not paused is done already.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from schemas.intent_fold import RailsPause, TenantState
 from schemas.messages.commands import Command, PauseRails, ResumeRails
+from schemas.replacing import replace
 
 
 def paused_or_resumed(

@@ -3,8 +3,6 @@
 Nothing here evaluates a predicate: the verdict stands in the state. What a rail says: `harbor.domain.rail_answers`.
 """
 
-from dataclasses import replace
-
 from schemas.ids import CommandId, effect_id_of
 from schemas.intent_fold import Hold, IntentState, LateSuccess, TenantState
 from schemas.messages.commands import Command, RecordRailAnswer
@@ -26,6 +24,7 @@ from schemas.messages.shared import (
     RefundReason,
     SettlementCause,
 )
+from schemas.replacing import replace
 
 _REFUND_REASONS = {
     SettlementCause.PREDICATE_FAILED: RefundReason.PREDICATE_FAILED,

@@ -5,7 +5,7 @@ an overlay (`View`), so that a later command of the batch sees it; it is worth n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from harbor.domain.decide import decide
@@ -32,6 +32,7 @@ from schemas.intent_fold import IntentState, Quarantine, TenantState
 from schemas.messages.commands import PauseRails, ReleaseQuarantine, ResumeRails
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.messages.refusals import Keeping, rule_of
+from schemas.replacing import replace
 from schemas.topics import (
     EVIDENCE,
     INTENTS,

@@ -4,7 +4,7 @@ A draft is made whole before anything of it counts, so that a record that does n
 nothing half done.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harbor.domain.answers import intent_answer
 from harbor.domain.decision import Decision, Facts
@@ -27,6 +27,7 @@ from schemas.messages.outcomes import (
     Refusal,
     TenantAnswer,
 )
+from schemas.replacing import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 The rule itself is `harbor.domain.idempotency`; here it is asked about the right records, within the window of 24 h.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from harbor.domain.idempotency import DecideAnew, Mismatch, NonceReplayed, Replay, look_up
@@ -11,6 +11,7 @@ from harbor.engine.batch_lookup import View, is_kept
 from harbor.engine.intake import Received
 from schemas.ids import CommandId
 from schemas.messages.outcomes import Outcome, OutcomeStatus
+from schemas.replacing import replace
 from schemas.topics import OUTCOMES, mismatch_outcome_key, outcome_key
 
 # The finest step of an outcome's times.

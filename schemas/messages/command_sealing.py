@@ -6,7 +6,6 @@ than the writer used still checks what the writer sealed.
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import replace
 
 from schemas.messages.avro_codec import encode
 from schemas.messages.commands import (
@@ -17,6 +16,7 @@ from schemas.messages.commands import (
     Command,
     issuer_mac_of,
 )
+from schemas.replacing import replace
 
 
 def sealed(command: Command, key: bytes) -> Command:
