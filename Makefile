@@ -16,7 +16,7 @@ APACHE_TESTS := $(wildcard tests/contract tests/integration tests/e2e)
 DEEP_TESTS := $(wildcard tests/simulation tests/e2e/kills)
 PYTEST_FLAGS ?= -q
 
-.PHONY: help venv lock test test-apache test-deep kafka check format lint types imports wheel-smoke demo clean
+.PHONY: help venv lock test test-apache test-deep bench kafka check format lint types imports wheel-smoke demo clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ test-apache: kafka ## contract, integration and e2e tests on Apache Kafka; a ski
 
 test-deep: kafka ## simulation and kill tests with their deep numbers, on Apache Kafka; takes hours
 	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_TESTS)
+
+bench: kafka ## measure on Apache Kafka, print the figures, write .paybond/bench.json
+	$(BIN)/python -m tests.bench $(BENCH)
 
 format: venv ## write the code the way the formatter wants it
 	$(BIN)/ruff format .

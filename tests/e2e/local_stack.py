@@ -68,11 +68,13 @@ class LocalStack:
 
 
 @contextmanager
-def running_stack(*options: str) -> Iterator[LocalStack]:
-    """Brought up on the broker of this session's kind, taken down at the end."""
+def running_stack(*options: str, kafka: str | None = None) -> Iterator[LocalStack]:
+    """Brought up on the broker of this session's kind unless `kafka` says which, taken down at the end."""
     with temporary_directory("e2e") as directory:
         stack = LocalStack(directory=directory)
-        started = stack.run("paybond-local", "up", "--detach", "--kafka", kafka_option(), *options)
+        started = stack.run(
+            "paybond-local", "up", "--detach", "--kafka", kafka or kafka_option(), *options
+        )
         assert started.returncode == 0, started.stderr
         try:
             yield stack

@@ -109,25 +109,14 @@ class PatientClient:
         return answer
 
     def _signed(self, request: Request) -> Mapping[str, str]:
-        now = SystemClock().now().replace(microsecond=0)
-        proof = make_proof(
-            seed=self.tenant.agent_seed,
-            key_id=self.tenant.agent_key_id,
-            issued_at=now - _VALID_BEFORE,
-            expires_at=now + _VALID_AFTER,
-            nonce=self._draw.randbytes(16).hex(),
-            purpose=request.purpose,
-            tenant_id=self.tenant.tenant_id,
-            method="POST",
+        proven = proof_headers(
+            self.tenant,
             path=request.path,
+            purpose=request.purpose,
             body=request.body,
+            draw=self._draw,
         )
-        return {
-            PROOF_HEADER: header_value(proof),
-            "authorization": f"Bearer {self.tenant.api_key}",
-            "content-type": "application/json",
-            "idempotency-key": request.key,
-        }
+        return {**proven, "idempotency-key": request.key}
 
     def _acknowledged(
         self, request: Request, answer: httpx.Response, intent_id: str, sent_at: float
@@ -144,3 +133,27 @@ class PatientClient:
             acknowledged_at=time.monotonic(),
             document=answer.json(),
         )
+
+
+def proof_headers(
+    tenant: TenantAccess, *, path: str, purpose: str, body: bytes, draw: random.Random
+) -> dict[str, str]:
+    """Credential and a fresh proof for one POST; `draw` gives the nonce."""
+    now = SystemClock().now().replace(microsecond=0)
+    proof = make_proof(
+        seed=tenant.agent_seed,
+        key_id=tenant.agent_key_id,
+        issued_at=now - _VALID_BEFORE,
+        expires_at=now + _VALID_AFTER,
+        nonce=draw.randbytes(16).hex(),
+        purpose=purpose,
+        tenant_id=tenant.tenant_id,
+        method="POST",
+        path=path,
+        body=body,
+    )
+    return {
+        PROOF_HEADER: header_value(proof),
+        "authorization": f"Bearer {tenant.api_key}",
+        "content-type": "application/json",
+    }

@@ -1,0 +1,56 @@
+"""`python -m tests.bench [NAME …] [--share N]`: run benchmarks, print their figures, write `.paybond/bench.json`.
+
+Exit 1 if a benchmark could not be run; a goal that was missed is a figure, not a failure. `--share 0.01` runs the same
+code with a hundredth of the work, for those who only want to know that it runs.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from rich.console import Console
+
+from tests.bench import gateway, harbor_kafka, harbor_memory
+from tests.bench.figures import Figure, show, write
+
+Benchmark = Callable[[float], Iterator[Figure]]
+
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    {
+        "harbor-memory": harbor_memory.run,
+        "harbor-kafka": harbor_kafka.run,
+        "gateway": gateway.run,
+    }
+)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--share", type=float, default=1.0, help="of the usual work")
+    asked = parser.parse_args(arguments)
+    unknown = set(asked.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+    console, figures, failed = Console(), list[Figure](), list[str]()
+    for name in asked.names or BENCHMARKS:
+        console.print(f"\n{name}", style="bold")
+        try:
+            for figure in BENCHMARKS[name](asked.share):
+                console.print(f"  {figure.name}: {figure.value:,.4g} {figure.unit}")
+                figures.append(figure)
+        # A benchmark's own top: the others still have something to say.
+        except Exception:  # noqa: BLE001
+            traceback.print_exc()
+            failed.append(name)
+    show(figures, console)
+    write(figures)
+    if failed:
+        console.print(f"could not be run: {', '.join(failed)}", style="bold red")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
