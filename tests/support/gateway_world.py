@@ -108,6 +108,7 @@ class GatewayWorld:
         # How long commands lie in the log before the next decision.
         self.decision_delay = timedelta()
         self.waiters = OutcomeWaiters()
+        self.path: CommandPath | None = None
         self._process: HarborProcess | None = None
         self._turning = asyncio.Lock()
         self._delivered = dict.fromkeys(range(PARTITIONS), 0)
@@ -189,6 +190,7 @@ class GatewayWorld:
             readiness={},
             waiting=lambda: self.waiters.count,
         )
+        self.path = path
         bind(_app(), built)
 
     def set_faults(self, faults: Faults) -> None:

@@ -16,19 +16,18 @@ from gateway.adapters.postgres_keys import PostgresApiKeys
 from gateway.adapters.postgres_listener import PostgresListener
 from gateway.adapters.postgres_reads import TenantReads
 from gateway.adapters.postgres_rows import PostgresOutbox, PostgresRowStore
+from gateway.app import create_app
 from gateway.auth.api_key import KeyKind, Peppers
 from gateway.auth.guard import Guard
 from gateway.auth.key_admin import IssuedKey, KeyAdmin
 from gateway.auth.permissions import ROLES
 from gateway.commands.operation_id import Operation, operation_id_of
-from gateway.edge.envelope import install
 from gateway.outbox.acknowledgements import Acknowledgements, RowWriter
 from gateway.outbox.relay import Relay
 from gateway.queries.arrivals import Arrivals
 from gateway.queries.authority import LedgerAuthority
 from gateway.queries.ledger import LedgerReads
 from gateway.queries.read_path import ReadPath
-from gateway.routes.all_routes import ROUTERS
 from schemas.canonical import ed25519
 from schemas.ids import CommandId, TenantId
 from schemas.messages.outcomes import Outcome
@@ -67,6 +66,7 @@ class AnySecrets:
 
 @dataclass(slots=True, kw_only=True)
 class RunningGateway:
+    app: FastAPI
     client: httpx.AsyncClient
     pool: Pool
     reads: TenantReads
@@ -136,10 +136,7 @@ async def running_gateway(
         authority = LedgerAuthority(
             deployment=DEPLOYMENT, public_keys_hex=[ed25519.public_key(LEDGER_SEED).hex()]
         )
-        app = FastAPI()
-        install(app, secrets.token_bytes, lambda _route, _status: None)
-        for router in ROUTERS:
-            app.include_router(router)
+        app = create_app()
         app.state.guard = Guard(api_keys=PostgresApiKeys(pool), peppers=PEPPERS)
         app.state.read_path = ReadPath(
             reads=reads,
@@ -162,6 +159,7 @@ async def running_gateway(
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
                 yield RunningGateway(
+                    app=app,
                     client=client,
                     pool=pool,
                     reads=reads,
