@@ -38,7 +38,7 @@ from harbor.engine.local_state import (
 from harbor.engine.ports import Clock, LogReader, Restored, StateStore
 from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.ids import TenantId
-from schemas.messages.avro_codec import decode_as
+from schemas.messages.avro_codec import decode_as, encode
 from schemas.messages.tips import Position, Tip
 from schemas.topics import (
     CHECKPOINTS,
@@ -264,7 +264,7 @@ class KafkaAssigner:
         if not is_current:
             for topic, start in (await self._starts(frame, next_offset, warmth)).items():
                 restored += await self._apply(frame, topic, start, states, warmth.ahead)
-        await self._note(frame)
+        await self._note(frame, next_offset)
         _log.info(
             "partition_restored",
             partition=frame.partition,
@@ -330,15 +330,19 @@ class KafkaAssigner:
         await self._store.write({partition: writes})
         return count
 
-    async def _note(self, frame: _Frame) -> None:
-        """Last, and in one write: only now does the store stand where the topics stand."""
+    async def _note(self, frame: _Frame, next_offset: int) -> None:
+        """Last, and in one write: only now does the store stand where the topics stand.
+
+        Where they stood, that is: had this process hung meanwhile, its successor's position would be there by now, and
+        the store would vouch for what it never read.
+        """
         partition = frame.partition
         noted = dict(
             note_writes({topic: frame.end(topic) for topic in RESTORED_TOPICS}, self._clock.now())
         )
-        record = await self._reader.last_record(POSITIONS, partition)
-        if record is not None:
-            noted[POSITIONS, position_key(partition)] = record.value
+        if next_offset > 0:
+            position = Position(partition=partition, next_offset=next_offset)
+            noted[POSITIONS, position_key(partition)] = encode(position)
         await self._store.write({partition: noted})
 
     async def _stored_position(self, partition: int) -> int | None:

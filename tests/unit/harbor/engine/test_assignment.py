@@ -458,3 +458,26 @@ def test_a_command_id_is_decided_once_over_a_cold_start() -> None:
         assert restoring.world.events() == before
 
     run(scenario)
+
+
+def test_a_restore_that_hung_while_another_owner_decided_does_not_vouch_for_what_it_never_read() -> (
+    None
+):
+    async def scenario() -> None:
+        world = HarborWorld()
+        slow = world.process("slow")
+
+        async def meanwhile() -> None:
+            # A refusal changes no tip: nothing but the position tells that something was decided.
+            await world.decide(a_creation(1))
+
+        slow.faults.meanwhile("store.write before", meanwhile)
+        await slow.assigner.restore(PARTITION)
+        await slow.assigner.restore(PARTITION)
+
+        rows = slow.store.snapshot()[PARTITION]
+        assert [key for space, key in rows if space == OUTCOMES] == [
+            key for key, _ in world.outcome_records()
+        ]
+
+    run(scenario)
