@@ -1,8 +1,8 @@
 """`fsck` of some tenants: which are there, what is read in which order, and what is compared with what. Reads only.
 
 Per partition, so that a system that goes on working is no finding:
-    1. tips, states and checkpoints of the partition's tenants
-    2. of each tenant the rows of Postgres, as of one moment
+    1. tips, states, checkpoints, bodies and outcomes of the partition's tenants
+    2. of each tenant the rows of Postgres, as of one moment, and bodies and outcomes on to that moment
     3. its ledger from the first record to an end that is later than 1 and 2, compared entry by entry
     4. the tips once more: none may be behind the ledger that was read
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harbor.engine.ports import Clock, LogReader, LogRecord
+from harbor.fsck.bodies import BodyComparison
 from harbor.fsck.compare import (
     CheckpointComparison,
     StateComparison,
@@ -20,15 +21,16 @@ from harbor.fsck.compare import (
     TipComparison,
     quarantine_of,
 )
-from harbor.fsck.compare_tables import TableComparison
+from harbor.fsck.compare_tables import SharedRows, TableComparison
 from harbor.fsck.findings import Finding, FindingKind, FindingList
+from harbor.fsck.operations import compare_operations
 from harbor.fsck.ports import Tables
 from harbor.fsck.reread import LedgerReading, Rereading
 from harbor.fsck.shared_topics import LedgerKeys, SharedTopics
 from schemas.ids import TenantId
 from schemas.messages.tips import Tip
 from schemas.partitioner import partition_of
-from schemas.topics import ledger_topic, tenant_of_ledger_topic
+from schemas.topics import EVIDENCE, OUTCOMES, ledger_topic, tenant_of_ledger_topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class Audit:
         self._reader = reader
         self._tables = tables
         self._topics = SharedTopics(reader, clock=clock, keys=keys)
+        self._clock = clock
         self._keys = keys
         self._partitions = partitions
 
@@ -131,27 +134,42 @@ class Audit:
     ) -> "_Compared":
         tenant_id = topics.tenant_id
         async with self._table_comparison(tenant_id) as tables:
+            rows = None
             if tables is not None:
                 await tables.load()  # 2
+                partition = partition_of(tenant_id, self._partitions)
+                rows = await tables.shared_rows(partition)
+                await self._topics.catch_up(topics, partition, rows_reached=rows.reached)
             records, count = await self._ledger(tenant_id) if has_topic else (_nothing(), 0)
             watcher.began(tenant_id, records=count)
             tip = topics.tips[-1] if topics.tips else None
             rereading = Rereading(tenant_id, records, tip=tip)
             states, tips = StateComparison(topics), TipComparison(topics)
+            bodies = BodyComparison(tenant_id, topics.bodies, reached=topics.reached)
             signed = [*topics.checkpoints, *(tables.signed_sizes if tables is not None else ())]
             checkpoints = CheckpointComparison(signed)
             async with aclosing(rereading.steps()) as steps:
                 async for step in steps:  # 3
                     states.see(step)
                     tips.see(step)
+                    bodies.see(step)
                     checkpoints.see(step)
                     if tables is not None:
                         await tables.see(step)
                     watcher.read(tenant_id, entries=step.entry.seq)
             reading = rereading.reading()
-            found = [states.finish(reading)]
+            found = [states.finish(reading), _finished(bodies, reading, rows)]
             if tables is not None:
                 found += await tables.finish(reading)
+            if rows is not None:
+                found.append(
+                    compare_operations(
+                        topics.decisions,
+                        rows.operations,
+                        rows_reached=rows.reached.get(OUTCOMES, 0),
+                        now=self._clock.now(),
+                    )
+                )
             return _Compared(
                 # What is as large as the ledger is let go here: the next tenant needs the room.
                 reading=replace(reading, states={}, pins={}),
@@ -177,6 +195,14 @@ class Audit:
             return
         async with self._tables.snapshot(tenant_id) as snapshot:
             yield TableComparison(tenant_id, snapshot, keys=self._keys)
+
+
+def _finished(
+    bodies: BodyComparison, reading: LedgerReading, rows: SharedRows | None
+) -> FindingList:
+    if rows is None:
+        return bodies.finish(reading, rows=None, rows_reached=0)
+    return bodies.finish(reading, rows=rows.bodies, rows_reached=rows.reached.get(EVIDENCE, 0))
 
 
 async def _nothing() -> AsyncIterator[LogRecord]:

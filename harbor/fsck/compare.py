@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
+from harbor.fsck.bodies import StoredBody
 from harbor.fsck.findings import Finding, FindingKind, FindingList
 from harbor.fsck.implied import Fact, ImpliedFacts
+from harbor.fsck.operations import StoredDecision
 from harbor.fsck.reread import LedgerReading, Step
 from schemas.errors import IntegrityError, StateMismatchError
 from schemas.ids import IntentId, TenantId
@@ -40,14 +42,16 @@ class SignedSize:
 class TenantTopics:
     """What the shared topics hold of one tenant at one moment, tips read first.
 
-    `intents`: newest value per key. `tips`: every record that is left, in order. `findings`: what can't be believed
-    whatever the ledger says.
+    `intents` and `bodies`: newest value per key; `decisions`: newest per command. `tips`: every record that is left, in
+    order. `findings`: what can't be believed whatever the ledger says.
     """
 
     tenant_id: TenantId
     tips: list[Tip] = field(default_factory=list)
     intents: dict[bytes, bytes] = field(default_factory=dict)
     checkpoints: list[SignedSize] = field(default_factory=list)
+    bodies: dict[bytes, StoredBody] = field(default_factory=dict)
+    decisions: dict[str, StoredDecision] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property

@@ -5,12 +5,15 @@ the ledger has gone since. Rows, not entries, are held, and of those only what t
 """
 
 import hashlib
-from dataclasses import astuple, fields
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 
+from harbor.fsck.bodies import row_token
 from harbor.fsck.compare import SignedSize
 from harbor.fsck.findings import Finding, FindingKind, FindingList
 from harbor.fsck.implied import Fact, ImpliedFacts
+from harbor.fsck.operations import OperationFact, operation_token
 from harbor.fsck.ports import TableSnapshot
 from harbor.fsck.reread import LedgerReading, Step
 from harbor.fsck.shared_topics import LedgerKeys, open_note
@@ -22,6 +25,7 @@ from schemas.tables.rows import (
     TenantRow,
     entry_row,
     intent_row,
+    record_key_of_body,
     tenant_row,
     totals_changes,
 )
@@ -36,6 +40,15 @@ _COLUMN_BYTES = 8
 _COLUMNS = tuple(field.name for field in fields(IntentRow))
 
 Sums = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedRows:
+    """Of one tenant: bodies by record key, operations by command; `reached` as the port has it."""
+
+    bodies: Mapping[bytes, bytes]
+    operations: Mapping[str, OperationFact]
+    reached: Mapping[str, int]
 
 
 class TableComparison:
@@ -93,6 +106,16 @@ class TableComparison:
             else:
                 self.signed_sizes.append(opened)
         self._row = await anext(self._entries, None)
+
+    async def shared_rows(self, partition: int) -> SharedRows:
+        """Rows that follow from shared topics; same moment as `load`. Raises DatabaseUnavailableError."""
+        bodies = {record_key_of_body(r): row_token(r) async for r in self._snapshot.bodies()}
+        operations = {
+            row.command_id: OperationFact(token=operation_token(row), recorded_at=row.recorded_at)
+            async for row in self._snapshot.operations()
+        }
+        reached = await self._snapshot.reached(partition)
+        return SharedRows(bodies=bodies, operations=operations, reached=reached)
 
     async def see(self, step: Step) -> None:
         """Raises DatabaseUnavailableError."""

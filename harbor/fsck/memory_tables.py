@@ -1,13 +1,13 @@
 """Read tables in memory, for tests and the simulator: rows as somebody put them, in the order of their keys."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harbor.fsck.ports import CheckpointRow, TileRow, TotalsRow
 from schemas.ids import TenantId
-from schemas.tables.rows import EntryRow, IntentRow, TenantRow
+from schemas.tables.rows import BodyRow, EntryRow, IntentRow, OperationRow, TenantRow
 
 Row = TypeVar("Row")
 
@@ -22,6 +22,10 @@ class MemoryRows:
     totals_rows: list[TotalsRow] = field(default_factory=list)
     tile_rows: dict[tuple[int, int], bytes] = field(default_factory=dict)
     checkpoint_rows: dict[int, CheckpointRow] = field(default_factory=dict)
+
+    body_rows: dict[bytes, BodyRow] = field(default_factory=dict)
+    operation_rows: dict[str, OperationRow] = field(default_factory=dict)
+    reached_offsets: dict[str, int] = field(default_factory=dict)
 
     async def tenant(self) -> TenantRow | None:
         return self.tenant_row
@@ -45,6 +49,15 @@ class MemoryRows:
 
     def checkpoints(self) -> AsyncIterator[CheckpointRow]:
         return _each(list(self.checkpoint_rows.values()))
+
+    def bodies(self) -> AsyncIterator[BodyRow]:
+        return _each(list(self.body_rows.values()))
+
+    def operations(self) -> AsyncIterator[OperationRow]:
+        return _each(list(self.operation_rows.values()))
+
+    async def reached(self, partition: int) -> Mapping[str, int]:  # noqa: ARG002 – the port's signature
+        return self.reached_offsets
 
 
 class MemoryTables:

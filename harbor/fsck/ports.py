@@ -1,12 +1,12 @@
 """What `fsck` asks of Postgres beside the log: one tenant's read tables, all of one moment."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.ids import TenantId
-from schemas.tables.rows import EntryRow, IntentRow, TenantRow
+from schemas.tables.rows import BodyRow, EntryRow, IntentRow, OperationRow, TenantRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,13 @@ class TableSnapshot(Protocol):
     def tiles(self) -> AsyncIterator[TileRow]: ...
 
     def checkpoints(self) -> AsyncIterator[CheckpointRow]: ...
+
+    def bodies(self) -> AsyncIterator[BodyRow]: ...
+
+    def operations(self) -> AsyncIterator[OperationRow]: ...
+
+    async def reached(self, partition: int) -> Mapping[str, int]:
+        """Of `paybond.evidence` and `paybond.outcomes`: the first offset that is not in the rows."""
 
 
 class Tables(Protocol):

@@ -1,6 +1,6 @@
 """The read tables in Postgres, one tenant at a time: a repeatable-read transaction and cursors on the server's side."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from harbor.fsck.ports import CheckpointRow, TileRow, TotalsRow
 from schemas.ids import TenantId
-from schemas.tables.rows import EntryRow, IntentRow, TenantRow
+from schemas.tables.rows import BodyRow, EntryRow, IntentRow, OperationRow, TenantRow
 from streams.runtime.postgres import Connection, options, outages, sql_blocks
 
 Row = TypeVar("Row")
@@ -77,6 +77,17 @@ class PostgresSnapshot:
 
     def checkpoints(self) -> AsyncIterator[CheckpointRow]:
         return self._rows("checkpoints", CheckpointRow)
+
+    def bodies(self) -> AsyncIterator[BodyRow]:
+        return self._rows("bodies", BodyRow)
+
+    def operations(self) -> AsyncIterator[OperationRow]:
+        return self._rows("operations", OperationRow)
+
+    async def reached(self, partition: int) -> Mapping[str, int]:
+        with outages():
+            found = await self._connection.execute(_SQL["reached"], {"partition": partition})
+            return {str(topic): int(offset) for topic, offset in await found.fetchall()}
 
     def _rows(self, block: LiteralString, made: type[Row]) -> AsyncIterator[Row]:
         reading = self._read(block, made)

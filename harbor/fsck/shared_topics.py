@@ -1,4 +1,4 @@
-"""What the tenant-keyed topics hold of each tenant of a partition, read in one pass: tips, then states, checkpoints.
+"""What the tenant-keyed topics hold of each tenant of a partition, read in one pass: tips, then all others.
 
 The tips come first: whatever is read after them must have reached their sizes, because one transaction wrote both.
 """
@@ -8,15 +8,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from harbor.engine.ports import Clock, LogReader, LogRecord
+from harbor.fsck.bodies import stored_body
 from harbor.fsck.compare import SignedSize, TenantTopics
 from harbor.fsck.findings import Finding, FindingKind
+from harbor.fsck.operations import is_newer, stored_decision
 from schemas.errors import BrokerUnavailableError, IntegrityError
 from schemas.ids import TenantId
 from schemas.ledger.checkpoint import open_checkpoint, origin_of, verifier_key_of
 from schemas.ledger.signed_note import NoteRefusal
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.tips import SignedCheckpoint, Tip
-from schemas.topics import CHECKPOINTS, INTENTS, TIPS, checkpoint_key, tenant_of_key, tip_key
+from schemas.topics import (
+    CHECKPOINTS,
+    EVIDENCE,
+    INTENTS,
+    OUTCOMES,
+    TIPS,
+    checkpoint_key,
+    tenant_of_key,
+    tip_key,
+)
 
 _WAIT_STEP = timedelta(milliseconds=100)
 # As the assignment waits: a transaction lives for 10 s at most, a minute is no ordinary one.
@@ -36,14 +47,23 @@ class SharedTopics:
         self._reader = reader
         self._clock = clock
         self._keys = keys
+        # Up to where each partition was read.
+        self._ends: dict[tuple[str, int], int] = {}
 
     async def of_partition(
         self, partition: int, only: TenantId | None = None
     ) -> dict[TenantId, TenantTopics]:
         """Every tenant of which the partition has any record, or one. Raises BrokerUnavailableError."""
         found: dict[TenantId, TenantTopics] = {}
-        for topic, take in ((TIPS, _take_tip), (INTENTS, _take_state), (CHECKPOINTS, self._take)):
+        for topic, take in (
+            (TIPS, _take_tip),
+            (INTENTS, _take_state),
+            (CHECKPOINTS, self._take),
+            (EVIDENCE, _take_body),
+            (OUTCOMES, _take_outcome),
+        ):
             start, end = await self.span(topic, partition)
+            self._ends[topic, partition] = end
             async for record in self._reader.read(topic, partition, start=start, end=end):
                 if record.key is None:
                     continue
@@ -52,6 +72,18 @@ class SharedTopics:
                     topics = found.setdefault(tenant_id, TenantTopics(tenant_id=tenant_id))
                     take(topics, record, record.key)
         return found
+
+    async def catch_up(
+        self, topics: TenantTopics, partition: int, *, rows_reached: Mapping[str, int]
+    ) -> None:
+        """Read on to where the tables stood when they were looked at. Raises BrokerUnavailableError."""
+        for topic, take in ((EVIDENCE, _take_body), (OUTCOMES, _take_outcome)):
+            start, end = self._ends.get((topic, partition), 0), rows_reached.get(topic, 0)
+            if start >= end:
+                continue
+            async for record in self._reader.read(topic, partition, start=start, end=end):
+                if record.key is not None and tenant_of_key(record.key) == topics.tenant_id:
+                    take(topics, record, record.key)
 
     async def newest_tips(self, partition: int) -> Mapping[TenantId, Tip]:
         """The last readable tip of each tenant, now. Raises BrokerUnavailableError."""
@@ -155,6 +187,20 @@ def _take_state(topics: TenantTopics, record: LogRecord, key: bytes) -> None:
         topics.intents.pop(key, None)
     else:
         topics.intents[key] = record.value
+
+
+def _take_body(topics: TenantTopics, record: LogRecord, key: bytes) -> None:
+    topics.bodies[key] = stored_body(record)
+
+
+def _take_outcome(topics: TenantTopics, record: LogRecord, _: bytes) -> None:
+    found = stored_decision(record)
+    if found is None:
+        return
+    command_id, decision = found
+    before = topics.decisions.get(command_id)
+    if before is None or is_newer(decision, before):
+        topics.decisions[command_id] = decision
 
 
 def _size_of_key(key: bytes) -> int:

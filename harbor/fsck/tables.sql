@@ -37,3 +37,18 @@ SELECT level, tile, hashes FROM views.ledger_tiles WHERE tenant_id = %(tenant_id
 
 -- name: checkpoints
 SELECT size, root, note FROM views.checkpoints WHERE tenant_id = %(tenant_id)s
+
+-- name: bodies
+SELECT
+    tenant_id, intent_id, kind, budget, evidence_schema, predicate, allowed_tools, evidence_id, payload, artifacts,
+    payload_digest, artifacts_digest, payee_did, payee_pubkey, payee_signature, submitted_at, salt, report
+FROM views.evidence WHERE tenant_id = %(tenant_id)s
+
+-- name: operations
+SELECT tenant_id, command_id, intent_id, status, recorded_at, decided_at, outcome
+FROM views.operations WHERE tenant_id = %(tenant_id)s
+
+-- name: reached
+-- Where the rows of shared topics stand; of two generations the one that is behind.
+SELECT topic, min(next_offset) FROM streams.checkpoints
+WHERE topic IN ('paybond.evidence', 'paybond.outcomes') AND partition = %(partition)s GROUP BY topic

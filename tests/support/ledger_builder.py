@@ -7,14 +7,19 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from harbor.engine.ports import LogRecord
+from schemas.canonical.evidence_bytes import artifacts_digest
+from schemas.canonical.intent_bytes import tools_digest
+from schemas.canonical.json_digest import jd_bytes
 from schemas.ids import IntentId, TenantId, uuid8_of
 from schemas.intent_fold import IntentState, PartyPin, TenantState, evolve, provision
 from schemas.ledger.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from schemas.ledger.entry_chain import ZERO_HASH, leaf_hash
 from schemas.ledger.merkle_tree import EMPTY_FRONTIER, Frontier
 from schemas.messages.avro_codec import encode
+from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.messages.events import (
     Event,
     EvidenceSubmitted,
@@ -41,6 +46,8 @@ from schemas.messages.shared import (
 from schemas.messages.tips import SignedCheckpoint, Tip
 from schemas.topics import (
     checkpoint_key,
+    evidence_body_key,
+    intent_body_key,
     intent_key,
     ledger_key,
     party_key,
@@ -51,6 +58,12 @@ from tests.support.builders import PAYEE, PRINCIPAL, STRANGER, T0, TENANT, Party
 
 DEPLOYMENT = "test"
 LEDGER_SEED = b"\x77" * 32
+BUDGET = '{"currency":"usd","max_spend_usd":200}'
+EVIDENCE_SCHEMA = '{"required":["status"],"type":"object"}'
+PREDICATE = '{"root":{"op":"true"},"version":1}'
+TOOLS = ("travel.search",)
+PAYLOAD = '{"cost_cents":18700,"status":"done"}'
+REPORT = '{"passed":true}'
 ACTOR = Actor(kind=ActorKind.SYSTEM, ref="test")
 
 
@@ -78,6 +91,7 @@ class LedgerBuilder:
         self.tenant: TenantState | None = None
         self.tips: list[KeyValue] = []
         self.checkpoints: list[KeyValue] = []
+        self.bodies: dict[bytes, bytes] = {}
         self.frontier: Frontier = EMPTY_FRONTIER
         self._last_leaf_hash = ZERO_HASH
 
@@ -162,6 +176,15 @@ class LedgerBuilder:
     def create(self, number: int, *, payee: Party = PAYEE, amount_minor: int = 20_000) -> str:
         intent_id = uuid8_of("test.intent", self.tenant_id, str(number))
         self.append(_created(payee, amount_minor), intent_id=intent_id)
+        body = IntentBody(
+            tenant_id=self.tenant_id,
+            intent_id=intent_id,
+            budget=BUDGET,
+            evidence_schema=EVIDENCE_SCHEMA,
+            predicate=PREDICATE,
+            allowed_tools=TOOLS,
+        )
+        self.bodies[intent_body_key(self.tenant_id, IntentId(intent_id))] = encode(body)
         return intent_id
 
     def fund(self, intent_id: str) -> None:
@@ -191,11 +214,29 @@ class LedgerBuilder:
 
     def submit(self, intent_id: str, *, passed: bool) -> None:
         evidence_id = uuid8_of("test.evidence", intent_id)
+        state = self.states[intent_id]
+        body = EvidenceBody(
+            tenant_id=self.tenant_id,
+            intent_id=intent_id,
+            evidence_id=evidence_id,
+            payload=PAYLOAD,
+            artifacts=(b"\xab" * 32,),
+            payload_digest=jd_bytes(PAYLOAD.encode()),
+            artifacts_digest=artifacts_digest((b"\xab" * 32,)),
+            payee_did=state.payee_did,
+            payee_pubkey=state.payee_pubkey,
+            payee_signature=b"\x0e" * 64,
+            submitted_at="2026-01-05T12:00:00Z",
+            salt=b"\x5a" * 32,
+            report=REPORT,
+        )
+        self.bodies[evidence_body_key(self.tenant_id, IntentId(intent_id))] = encode(body)
+        committed = body.salt + body.payload_digest + body.artifacts_digest + body.payee_signature
         self.append(
             EvidenceSubmitted(
                 evidence_id=evidence_id,
-                payee_pubkey=self.states[intent_id].payee_pubkey,
-                commitment=leaf_hash(evidence_id.encode()),
+                payee_pubkey=state.payee_pubkey,
+                commitment=sha256(committed).digest(),
                 submitted_at=self.now,
             ),
             intent_id=intent_id,
@@ -204,7 +245,7 @@ class LedgerBuilder:
             evidence_id=evidence_id,
             evaluator="predicate-1",
             passed=passed,
-            report_digest=leaf_hash(b"report"),
+            report_digest=jd_bytes(REPORT.encode()),
         )
         self.append(evaluated, intent_id=intent_id)
 
@@ -308,10 +349,10 @@ def _created(payee: Party, amount_minor: int) -> IntentCreated:
         currency="usd",
         deadline=T0 + timedelta(days=3),
         deadline_text="2026-01-08T12:00:00Z",
-        budget_digest=b"\x01" * 32,
-        evidence_schema_digest=b"\x02" * 32,
-        predicate_digest=b"\x03" * 32,
+        budget_digest=jd_bytes(BUDGET.encode()),
+        evidence_schema_digest=jd_bytes(EVIDENCE_SCHEMA.encode()),
+        predicate_digest=jd_bytes(PREDICATE.encode()),
         predicate_ref="",
-        tools_digest=b"\x04" * 32,
+        tools_digest=tools_digest(TOOLS),
         settlement_rail="stripe_connect",
     )

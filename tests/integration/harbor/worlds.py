@@ -83,9 +83,12 @@ class KafkaWorld:
             if error is not None:
                 raise error
 
-    async def forget(self) -> None:
+    async def forget_topics(self) -> None:
         names = [name for name in await self._topics.all_names() if name.startswith("paybond.")]
         await self._delete(names)
+
+    async def forget(self) -> None:
+        await self.forget_topics()
 
         async def is_forgotten() -> bool | None:
             asked = self._admin.delete_consumer_groups([GROUP_HARBOR])

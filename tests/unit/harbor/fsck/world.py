@@ -18,11 +18,13 @@ from schemas.ledger.checkpoint import Checkpoint, open_checkpoint, origin_of, ve
 from schemas.ledger.entry_chain import leaf_hash
 from schemas.ledger.merkle_tree import EMPTY_FRONTIER
 from schemas.ledger.tiles import TILE_WIDTH, tile_updates
-from schemas.messages.avro_codec import decode_as
+from schemas.messages.avro_codec import decode, decode_as
+from schemas.messages.events import EvidenceSubmitted
 from schemas.messages.tips import SignedCheckpoint
 from schemas.partitioner import partition_of
 from schemas.tables.fold import TableFold
-from schemas.topics import CHECKPOINTS, INTENTS, TIPS, ledger_topic
+from schemas.tables.rows import BodyKind, BodyRow, body_row
+from schemas.topics import CHECKPOINTS, EVIDENCE, INTENTS, OUTCOMES, TIPS, ledger_topic
 from tests.support.builders import T0
 from tests.support.ledger_builder import DEPLOYMENT, LEDGER_SEED, KeyValue, LedgerBuilder, a_ledger
 
@@ -39,7 +41,9 @@ class Stored:
     tips: list[KeyValue]
     checkpoints: list[KeyValue]
     intents: dict[bytes, bytes | None]
+    bodies: dict[bytes, bytes | None]
     rows: MemoryRows
+    outcomes: list[KeyValue] = field(default_factory=list)
 
     @classmethod
     def of(cls, ledger: LedgerBuilder, *, table_size: int | None = None) -> "Stored":
@@ -49,6 +53,7 @@ class Stored:
             tips=list(ledger.tips),
             checkpoints=list(ledger.checkpoints),
             intents=dict(ledger.intents),
+            bodies=dict(ledger.bodies),
             rows=MemoryRows() if table_size == 0 else rows_of(ledger, size=table_size),
         )
 
@@ -81,9 +86,17 @@ def kafka_of(*stored: Stored) -> MemoryKafka:
             (TIPS, where, tenant.tips),
             (INTENTS, where, intents),
             (CHECKPOINTS, where, tenant.checkpoints),
+            (OUTCOMES, where, tenant.outcomes),
         ):
             for record in records:
                 kafka.append(name, partition, key=record.key, value=record.value, headers={})
+        rows = tenant.rows
+        rows.reached_offsets[OUTCOMES] = len(tenant.outcomes) if rows.operation_rows else 0
+        for key, value in tenant.bodies.items():
+            offset = kafka.append(EVIDENCE, where, key=key, value=value)
+            # The views have read as far as the last body that they have.
+            if key in rows.body_rows:
+                rows.reached_offsets[EVIDENCE] = offset + 1
     return kafka
 
 
@@ -132,7 +145,23 @@ def rows_of(ledger: LedgerBuilder, *, size: int | None = None) -> MemoryRows:
         totals_rows=[_totals_row(key, moved) for key, moved in sums.items()],
         tile_rows=_tiles_of(leaves),
         checkpoint_rows={row.size: row for row in _checkpoint_rows(ledger) if row.size <= size},
+        body_rows=_body_rows(ledger, size=size),
     )
+
+
+def _body_rows(ledger: LedgerBuilder, *, size: int) -> dict[bytes, BodyRow]:
+    known = {entry.intent_id for entry in ledger.entries[:size]}
+    with_evidence = {
+        entry.intent_id
+        for entry in ledger.entries[:size]
+        if isinstance(entry.event, EvidenceSubmitted)
+    }
+    rows = {key: body_row(decode(value)) for key, value in ledger.bodies.items()}
+    return {
+        key: row
+        for key, row in rows.items()
+        if row.intent_id in (known if row.kind == BodyKind.INTENT else with_evidence)
+    }
 
 
 def _totals_row(key: tuple[str, str], sums: tuple[int, ...]) -> TotalsRow:
