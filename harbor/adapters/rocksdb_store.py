@@ -93,8 +93,17 @@ class RocksDbStore:
         await self._thread.call(lambda: self._database.delete_range(start, end))
 
     async def close(self) -> None:
-        await self._thread.call(self._database.close)
-        self._thread.close()
+        """Raises StoreFullError: closing writes what was held back, which a full disk refuses once more."""
+        try:
+            await self._thread.call(self._close)
+        finally:
+            self._thread.close()
+
+    def _close(self) -> None:
+        try:
+            self._database.close()
+        except Exception as error:
+            raise StoreFullError(self._path, str(error)) from error
 
 
 def _options() -> Options:

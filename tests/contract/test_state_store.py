@@ -1,13 +1,15 @@
 """Contract of `StateStore`: one write for all partitions, scans in key order and of one moment, drops of one."""
 
 import asyncio
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from harbor.adapters.memory.ports import MemoryStateStore
-from harbor.adapters.rocksdb_store import RocksDbStore
+from harbor.adapters.rocksdb_store import RocksDbStore, StoreFullError
 from harbor.engine.ports import StateStore
 from schemas.errors import ConfigurationError
 
@@ -209,3 +211,31 @@ async def test_a_folder_of_another_cluster_is_wiped(tmp_path: Path) -> None:
     await other.close()
 
     assert found == []
+
+
+async def test_a_full_disk_is_an_outage_in_a_write_and_again_in_close(tmp_path: Path) -> None:
+    """`close` raised rocksdict's bare Exception: Harbor ended with a traceback in place of "can't be written"."""
+    store = RocksDbStore(tmp_path / "slot", identity=IDENTITY)
+    await store.write({1: {(SPACE, b"before"): b"1"}})
+    with full_disk():
+        with pytest.raises(StoreFullError, match="can't be written"):
+            await store.write({1: {(SPACE, b"after"): b"2"}})
+        with pytest.raises(StoreFullError, match="can't be written"):
+            await store.close()
+    again = RocksDbStore(tmp_path / "slot", identity=IDENTITY)
+
+    found = await scanned(again, 1)
+    await again.close()
+
+    assert found == [(b"before", b"1")]
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process grows, as on a disk without a free block."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
