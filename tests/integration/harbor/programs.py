@@ -87,7 +87,7 @@ class Site:
 
     def call(self, *arguments: str, **own: str) -> Ended:
         ended = subprocess.run(
-            _command(*arguments),
+            program_command(*arguments),
             check=False,
             env=self.environment(**own),
             cwd=self.folder,
@@ -105,7 +105,7 @@ class Site:
         )
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                _command("run"), env=environment, cwd=self.folder, stderr=stream
+                program_command("run"), env=environment, cwd=self.folder, stderr=stream
             )
         harbor = RunningHarbor(process, log)
         try:
@@ -115,5 +115,5 @@ class Site:
                 harbor.stop()
 
 
-def _command(*arguments: str) -> list[str]:
+def program_command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from harbor.cli import main; main()", *arguments]
