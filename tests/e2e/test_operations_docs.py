@@ -104,6 +104,8 @@ def test_every_command_of_the_page_works(
             "PATH": f"{BINARIES}:{os.environ['PATH']}",
             "HOME": os.environ.get("HOME", "/"),
             LIBRARIES_VARIABLE: str(apache_libraries()),
+            # A client library that crashes should say where.
+            "PYTHONFAULTHANDLER": "1",
             **variables,
         },
         timeout=_SECONDS_MAX,
