@@ -23,6 +23,7 @@ from deploy.local.kafka_fencing import (
     wait_until_fenced,
     was_killed,
 )
+from deploy.local.kafka_sasl import with_sasl_listener
 from deploy.local.server_process import (
     LOOPBACK,
     Launch,
@@ -61,8 +62,10 @@ class ApacheKafka:
         libraries: Path = LIBRARIES_DEFAULT,
         port: int | None = None,
         log_file: Path | None = None,
+        has_sasl: bool = False,
     ) -> None:
         self.data_directory = data_directory.absolute()
+        self.sasl_port = free_port() if has_sasl else None
         self.libraries = libraries.absolute()
         self.port = port or free_port()
         self._controller_port = free_port()
@@ -73,6 +76,12 @@ class ApacheKafka:
     @property
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def sasl_bootstrap(self) -> str:
+        """Where clients must say who they are; only of a broker made with `has_sasl`."""
+        assert self.sasl_port is not None
+        return f"{LOOPBACK}:{self.sasl_port}"
 
     @property
     def is_running(self) -> bool:
@@ -169,13 +178,14 @@ class ApacheKafka:
     def _write_properties(self) -> Path:
         template = Template((DEFINITION / "server.properties").read_text())
         properties = self.data_directory / "server.properties"
-        properties.write_text(
-            template.substitute(
-                broker_port=self.port,
-                controller_port=self._controller_port,
-                data_directory=self.data_directory,
-            )
+        text = template.substitute(
+            broker_port=self.port,
+            controller_port=self._controller_port,
+            data_directory=self.data_directory,
         )
+        if self.sasl_port is not None:
+            text = with_sasl_listener(text, port=self.sasl_port)
+        properties.write_text(text)
         return properties
 
     def _format(self, java: str, properties: Path) -> None:

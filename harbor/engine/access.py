@@ -48,6 +48,17 @@ class Grant:
         return f"{self.principal} may {self.right} {self.resource} {self.name} ({pattern})"
 
 
+# A reader outside any group has a group id all the same (librdkafka needs one) and asks who coordinates it.
+# Refused, the consumer reports an error before its first record, which a program takes for an outage (4.3.1).
+_READERS = (
+    (Program.HARBOR, "paybond-harbor-"),
+    (Program.CLI, "paybond-harbor-"),
+    (Program.RAILS, "paybond-rails-"),
+    (Program.STREAMS, "paybond-streams-"),
+    (Program.GATEWAY, "paybond-gateway-"),
+)
+
+
 def principal_of(program: Program) -> str:
     return f"User:paybond-{program}"
 
@@ -69,6 +80,8 @@ def program_grants() -> tuple[Grant, ...]:
     grants += _on_group(Program.RAILS, GROUP_RAILS)
     for name in ("paybond-views", "paybond-signal", "paybond-reconciliation"):
         grants += _on_group(Program.STREAMS, name)
+    for program, prefix in _READERS:
+        grants += _on_readers(program, prefix)
     grants += _on_transactions(Program.HARBOR, "paybond-harbor-")
     grants += _on_transactions(Program.GATEWAY, "paybond-gateway-")
     return tuple(dict.fromkeys(grants))
@@ -109,6 +122,19 @@ def _on_group(program: Program, group: str) -> list[Grant]:
             name=group,
         )
         for right in (Right.READ, Right.DESCRIBE)
+    ]
+
+
+def _on_readers(program: Program, prefix: str) -> list[Grant]:
+    """To find a coordinator, and no more: without READ nobody joins a group or moves its offsets."""
+    return [
+        Grant(
+            principal=principal_of(program),
+            right=Right.DESCRIBE,
+            resource=Resource.GROUP,
+            name=prefix,
+            is_prefix=True,
+        )
     ]
 
 

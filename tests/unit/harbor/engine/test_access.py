@@ -51,3 +51,13 @@ def test_a_grant_reads_as_a_sentence() -> None:
     grant = tenant_grants(TenantId("acme"), principal="User:acme-data")[0]
 
     assert str(grant) == "User:acme-data may read topic paybond.ledger.acme (literal)"
+
+
+def test_a_reader_outside_any_group_may_find_its_coordinator_and_join_nothing() -> None:
+    readers = {
+        (grant.principal, grant.right)
+        for grant in program_grants()
+        if grant.resource is Resource.GROUP and grant.is_prefix
+    }
+
+    assert readers == {(principal_of(program), Right.DESCRIBE) for program in Program}
