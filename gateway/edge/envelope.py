@@ -1,6 +1,6 @@
 """Every error in one envelope, every answer with its request id; nothing of an exception ever reaches a caller."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 from fastapi import FastAPI
@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.commands.answers import Answer
-from gateway.edge.raw_request import REQUEST_ID_HEADER, check_headers, request_id_of
-from gateway.edge.refused import RefusedError, error_body
+from gateway.edge.around import Around
+from gateway.edge.refused import RefusedError
+from gateway.edge.refused_response import refused_response
 from schemas.errors import OutageError
 
 _log = structlog.get_logger("gateway")
@@ -33,45 +34,11 @@ def response_of(answer: Answer) -> Response:
     )
 
 
-def refused_response(error: RefusedError, request_id: str) -> Response:
-    headers: dict[str, str] = {}
-    if error.retry_after_seconds is not None:
-        headers["retry-after"] = str(error.retry_after_seconds)
-    if error.http_status == 401:
-        headers["www-authenticate"] = "Bearer"
-    body = error_body(
-        code=error.code, message=str(error), request_id=request_id, details=error.details
-    )
-    return Response(body, error.http_status, headers, media_type="application/json")
-
-
 def install(
     app: FastAPI, random: Callable[[int], bytes], on_answered: Callable[[str, int], None]
 ) -> None:
-    """Request ids, size limits of headers, and one handler per kind of error.
-
-    `on_answered` gets each request's route as it was declared, never its ids, and the status of its answer.
-    """
-
-    @app.middleware("http")
-    async def around(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        request.state.request_id = request_id_of(request, random)
-        try:
-            check_headers(request)
-            response = await call_next(request)
-        except RefusedError as error:
-            response = refused_response(error, request.state.request_id)
-        # The program's top for one request: it ends that request, and the caller learns only that it did.
-        except Exception as error:  # noqa: BLE001
-            _log.exception("request_failed", path=request.url.path, error=type(error).__name__)
-            internal = RefusedError("internal_error")
-            response = refused_response(internal, request.state.request_id)
-        response.headers[REQUEST_ID_HEADER] = request.state.request_id
-        route = request.scope.get("route")
-        on_answered(getattr(route, "path", "none"), response.status_code)
-        return response
+    """What is around each request, and one handler per kind of error."""
+    app.add_middleware(Around, random=random, on_answered=on_answered)
 
     @app.exception_handler(RefusedError)
     async def on_refused(request: Request, error: RefusedError) -> Response:

@@ -56,7 +56,8 @@ CONFIRM = Mutation(
 IntentIdPath = Annotated[str, Path(description="The intent's id, a lower-case UUID.")]
 
 
-def command_path_of(request: Request) -> CommandPath:
+# Async, though it awaits nothing: FastAPI would call a plain function on a thread of its own.
+async def command_path_of(request: Request) -> CommandPath:
     path: CommandPath = request.app.state.command_path
     return path
 

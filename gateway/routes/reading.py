@@ -22,7 +22,8 @@ from schemas.ids import TenantId
 JsonDocument = dict[str, Any]
 
 
-def read_path_of(request: Request) -> ReadPath:
+# Async, though it awaits nothing: FastAPI would call a plain function on a thread of its own.
+async def read_path_of(request: Request) -> ReadPath:
     path: ReadPath = request.app.state.read_path
     return path
 
@@ -50,7 +51,7 @@ async def reading(request: Request, permission: Permission, *known: str) -> Read
     credential = await authorized(request, permission)
     parameters = Parameters(request.query_params.multi_items(), known=known)
     seq = minimum_seq.minimum_seq_of(request.headers.getlist(minimum_seq.HEADER))
-    path = read_path_of(request)
+    path = await read_path_of(request)
     await minimum_seq.wait_for(
         path.reads, path.arrivals, credential.tenant_id, seq, seconds=path.minimum_seq_seconds
     )
