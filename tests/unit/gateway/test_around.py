@@ -99,12 +99,20 @@ def test_an_answer_that_breaks_when_it_has_begun_gets_no_second_one(
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/half", "headers": [], "query_string": b""}
+    scope = {
+        "type": "http",
+        # As uvicorn says it: the stream then ends by its own error, not by listening for the client's going.
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "method": "GET",
+        "path": "/half",
+        "headers": [],
+        "query_string": b"",
+    }
     asyncio.run(an_app(counted)(scope, receive, send))
 
     assert [message["type"] for message in sent].count("http.response.start") == 1

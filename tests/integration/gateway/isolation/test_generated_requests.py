@@ -17,7 +17,8 @@ from tests.support.databases import FreshDatabase
 from tests.support.depth import by_depth
 from tests.support.harbor_world import run
 
-pytestmark = pytest.mark.integration
+# Its Kafka is in memory: once is enough, and the lane of the embedded broker has the time.
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 # A world grows with what is accepted in it: each lives for this many requests.
 WORLDS = 8

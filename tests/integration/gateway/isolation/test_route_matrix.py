@@ -36,7 +36,8 @@ from tests.integration.gateway.isolation.two_tenants import (
 from tests.support.databases import FreshDatabase
 from tests.support.harbor_world import run
 
-pytestmark = pytest.mark.integration
+# Its Kafka is in memory: once is enough, and the lane of the embedded broker has the time.
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 LIVE_KEYS = ("stranger", "stranger, restricted", "stranger, live", "stranger, without rights")
 _NOT_FOUND = {(404, "intent_not_found"), (404, "not_found")}
