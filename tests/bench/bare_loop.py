@@ -75,10 +75,11 @@ def _worked(
 ) -> float:
     value, done, began = b"x" * loop.value_bytes, 0, 0.0
     while done < len(loop.commands):
-        group = consumer.consumer_group_metadata()
         first = consumer.poll(1)
         if first is None:
             continue
+        # After the poll, which may have joined the group: a single member has nobody to lose a partition to.
+        group = consumer.consumer_group_metadata()
         batch = [first, *consumer.consume(_BATCH - 1, 0)]
         began = began or time.perf_counter()
         part, signatures = signatures[: len(batch)], signatures[len(batch) :]
