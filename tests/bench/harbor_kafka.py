@@ -1,12 +1,12 @@
 """Harbor end to end on Apache Kafka: one process, mixed commands of 8 tenants; beside it bare loops of the same size.
 
 Commands lie on the topic before Harbor starts, so that the load generator takes nothing of the two cores while it is
-measured; the clock is the broker's, from the first committed outcome to the last, so the first transaction's own work is
-not in it. Two bare loops consume and produce beside it; one verifies as many signatures.
+measured; the clock is the broker's, from the first committed outcome to the last, so the first transaction's own work
+is not in it. Two bare loops consume and produce beside it; one verifies as many signatures.
 
-What this does not do yet, so that its ratios are only rough: the bare loops write values of a fixed 250 bytes, not of the
-size Harbor wrote; records per command are counted by offsets, transaction markers among them; Harbor runs once, before
-the loops and not in turn with them; latency is of creations alone, in waves of 64 and not 64 at all times.
+What this does not do yet, so that its ratios are only rough: the bare loops write values of a fixed 250 bytes, not of
+the size Harbor wrote; records per command are counted by offsets, transaction markers among them; Harbor runs once,
+before the loops and not in turn with them; latency is of creations alone, in waves of 64 and not 64 at all times.
 """
 
 import asyncio
