@@ -31,10 +31,12 @@ from harbor.engine.loop import HarborLoop, LoopParts
 from harbor.engine.ports import StateStore
 from harbor.engine.preparation import Preparation
 from harbor.engine.provisioning import CommandDesk
+from harbor.inspection.states import States, read_states
 from harbor.observer import MetricsObserver
 from harbor.recovery.tick import RecoveryTick
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
+from schemas.ids import TenantId
 from schemas.messages.commands import Issuer
 from schemas.topics import CHANGELOGS, COMMANDS, GROUP_HARBOR
 from streams.runtime.acknowledged_producer import AcknowledgedProducer
@@ -188,6 +190,15 @@ def log_reader(settings: HarborSettings, *, client_id: str) -> KafkaLogReader:
         client_settings(settings, client_id=f"{client_id}-reader"),
         is_embedded=settings.kafka_broker is Broker.EMBEDDED,
     )
+
+
+async def present_states(settings: HarborSettings, tenant_id: TenantId | None) -> States:
+    """All tenants' states, or one's, as the topics have them now. Raises BrokerUnavailableError."""
+    reader = log_reader(settings, client_id="paybond-harbor-cli")
+    try:
+        return await read_states(reader, tenant_id, partitions=settings.kafka_partitions)
+    finally:
+        await reader.close()
 
 
 def record_sender(settings: HarborSettings) -> AcknowledgedProducer:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harbor.bootstrap import command_desk, log_reader
+from harbor.bootstrap import command_desk, present_states
 from harbor.cli_options import (
     BootstrapOption,
     DryRunOption,
@@ -24,7 +24,7 @@ from harbor.cli_options import (
     tenant_of,
 )
 from harbor.engine.provisioning import CommandDesk, Operator, pause_command, resume_command
-from harbor.inspection.states import States, read_states
+from harbor.inspection.states import States
 from harbor.settings import HarborSettings
 from schemas.errors import OutageError
 from schemas.ids import TenantId
@@ -95,7 +95,7 @@ def status(
 ) -> None:
     """Whose rails are paused, since when, why, and how many effects wait."""
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
-    rows = _paused(run_tool(_states(settings, None)))
+    rows = _paused(run_tool(present_states(settings, None)))
     if as_json:
         show(rows)
     else:
@@ -110,7 +110,7 @@ def _named(settings: HarborSettings, tenant: str | None) -> list[TenantId]:
     """One tenant, or every one that is provisioned now: who begins later is not paused."""
     if tenant is not None:
         return [tenant_of(tenant)]
-    return sorted(run_tool(_states(settings, None)).tenants)
+    return sorted(run_tool(present_states(settings, None)).tenants)
 
 
 def _say(
@@ -164,14 +164,6 @@ async def _row(desk: CommandDesk, command: Command, wait: timedelta) -> dict[str
         "code": refusal.code if refusal else None,
         "paused_since": since and format_instant(since),
     }
-
-
-async def _states(settings: HarborSettings, tenant_id: TenantId | None) -> States:
-    reader = log_reader(settings, client_id="paybond-harbor-cli")
-    try:
-        return await read_states(reader, tenant_id, partitions=settings.kafka_partitions)
-    finally:
-        await reader.close()
 
 
 def _paused(states: States) -> list[dict[str, Any]]:

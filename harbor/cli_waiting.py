@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harbor.bootstrap import log_reader
+from harbor.bootstrap import log_reader, present_states
 from harbor.cli_options import (
     BootstrapOption,
     JsonOption,
@@ -99,7 +99,7 @@ def list_holds(
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
     within = duration_of(expiring)
     only = None if tenant is None else tenant_of(tenant)
-    states = run_tool(_read_states(settings, only))
+    states = run_tool(present_states(settings, only))
     rows = expiring_holds(states, now=SystemClock().now(), within=within)
     _tell_unreadable(states)
     if as_json:
@@ -168,13 +168,5 @@ async def _read(
     try:
         issued = await read_effects(reader, tenant_id, partitions=partitions)
         return await read_states(reader, tenant_id, partitions=partitions), dict(issued)
-    finally:
-        await reader.close()
-
-
-async def _read_states(settings: HarborSettings, tenant_id: TenantId | None) -> States:
-    reader = log_reader(settings, client_id="paybond-harbor-cli")
-    try:
-        return await read_states(reader, tenant_id, partitions=settings.kafka_partitions)
     finally:
         await reader.close()

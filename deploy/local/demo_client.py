@@ -137,20 +137,14 @@ class DemoClient:
         return await self._send("GET", path, headers=headers, parameters=parameters)
 
     async def _prove(self, path: str, purpose: str, body: bytes) -> HttpAnswer:
-        now = self._second()
-        proof = make_proof(
-            seed=self._tenant.agent_seed,
-            key_id=self._tenant.agent_key_id,
-            issued_at=now - _VALID_BEFORE,
-            expires_at=now + _VALID_AFTER,
-            nonce=self._random_hex(),
-            purpose=purpose,
-            tenant_id=self._tenant.tenant_id,
-            method="POST",
+        headers = proven_headers(
+            self._tenant,
             path=path,
+            purpose=purpose,
             body=body,
+            now=self._second(),
+            nonce=self._random_hex(),
         )
-        headers = {PROOF_HEADER: header_value(proof), "content-type": "application/json"}
         return await self._send("POST", path, content=body, headers=headers)
 
     async def _send(
@@ -187,6 +181,25 @@ class DemoClient:
 
     def _second(self) -> datetime:
         return self._now().replace(microsecond=0)
+
+
+def proven_headers(
+    tenant: TenantAccess, *, path: str, purpose: str, body: bytes, now: datetime, nonce: str
+) -> dict[str, str]:
+    """A proof by the tenant's agent for one POST of this body; `now` in whole seconds."""
+    proof = make_proof(
+        seed=tenant.agent_seed,
+        key_id=tenant.agent_key_id,
+        issued_at=now - _VALID_BEFORE,
+        expires_at=now + _VALID_AFTER,
+        nonce=nonce,
+        purpose=purpose,
+        tenant_id=tenant.tenant_id,
+        method="POST",
+        path=path,
+        body=body,
+    )
+    return {PROOF_HEADER: header_value(proof), "content-type": "application/json"}
 
 
 def intent_body(tenant: TenantAccess, terms: IntentTerms) -> bytes:

@@ -65,13 +65,13 @@ class RegisteredSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Codec:
-    """`write` and `read` are those of the newest schema; what an older one wrote is read by fastavro."""
+    """`write` and `read` are the newest schema's alone; what an older one wrote is read by fastavro."""
 
     message: type
     header: bytes
     parsed: Any
     from_record: Any
-    write: Write
+    write: Write | None
     read: Read | None
 
 
@@ -99,13 +99,14 @@ def _codecs() -> tuple[dict[type, _Codec], dict[int, _Codec]]:
     newest_id = {row.record: row.id for row in registry()}
     for row in registry():
         message = MESSAGES[row.record]
+        is_newest = row.id == newest_id[row.record]
         codec = _Codec(
             message=message,
             header=MAGIC + row.id.to_bytes(4, "big"),
             parsed=fastavro.parse_schema(json.loads(row.text)),
             from_record=from_record_of(message),
-            write=compiled_writer(message),
-            read=compiled_reader(message) if row.id == newest_id[row.record] else None,
+            write=compiled_writer(message) if is_newest else None,
+            read=compiled_reader(message) if is_newest else None,
         )
         newest[message] = codec
         by_id[row.id] = codec
@@ -115,6 +116,7 @@ def _codecs() -> tuple[dict[type, _Codec], dict[int, _Codec]]:
 def encode(message: object) -> bytes:
     """Record value bytes under the newest schema of the message's class."""
     codec = _codecs()[0][type(message)]
+    assert codec.write is not None, "the newest schema of a class has a writer"
     try:
         return codec.header + codec.write(message)
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:

@@ -40,6 +40,9 @@ def write_long(number: int) -> bytes:
     return bytes(out)
 
 
+_SMALL = tuple(write_long(number) for number in range(_SMALL_COUNT))
+
+
 def read_long(body: bytes, at: int) -> tuple[int, int]:
     """The long at `at`, and where it ended. Raises ValueError, IndexError."""
     number = shift = 0
@@ -74,7 +77,7 @@ class _Compiler:
         self.names: dict[str, Any] = {
             "LONG": write_long,
             "READ_LONG": read_long,
-            "SMALL": tuple(write_long(number) for number in range(_SMALL_COUNT)),
+            "SMALL": _SMALL,
             "MICROS": _micros,
             "EPOCH": _EPOCH,
             "DELTA": timedelta,

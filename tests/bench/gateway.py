@@ -11,18 +11,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import psutil
 
 from deploy.local.demo import terms_of
 from deploy.local.demo_client import PROOF_HEADER, intent_body
-from deploy.local.demo_plan import PlannedIntent, plan_of
+from deploy.local.demo_plan import plan_of
 from deploy.local.local_file import TenantAccess, tenant_of
 from deploy.local.server_process import accepts_connections, free_port
 from tests.bench.figures import Figure, at_least, at_most, quantile
 from tests.bench.http_load import Answered, load, request
-from tests.e2e.kills.patient_client import proof_headers
+from tests.e2e.kills.patient_client import proof_headers, with_new_id
 from tests.e2e.local_stack import LocalStack, running_stack
 
 _CREATIONS = 4_000
@@ -94,7 +93,7 @@ def _creations(
     made = []
     for number, planned in enumerate(plan_of(seed=draw.randrange(2**40), intents=count)):
         tenant = tenants[number % len(tenants)]
-        intent = _with_new_id(planned, draw)
+        intent = with_new_id(planned, draw)
         body = intent_body(tenant, terms_of(intent))
         headers = proof_headers(
             tenant, path="/harbor/intents", purpose="harbor.intent.create", body=body, draw=draw
@@ -103,11 +102,6 @@ def _creations(
         one = request("POST", "/harbor/intents", list(headers.items()), body)
         made.append(((tenant, intent.intent_id), one))
     return made
-
-
-def _with_new_id(intent: PlannedIntent, draw: random.Random) -> PlannedIntent:
-    values = {name: getattr(intent, name) for name in PlannedIntent.__dataclass_fields__}
-    return PlannedIntent(**{**values, "intent_id": str(UUID(bytes=draw.randbytes(16), version=4))})
 
 
 def _read(tenant: TenantAccess, intent_id: str) -> bytes:

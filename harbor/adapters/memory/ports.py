@@ -46,7 +46,9 @@ async def let_others_run(call: PortCall) -> None:
     await asyncio.sleep(0)
 
 
-class _Port:
+class HookedPort:
+    """A port over a `MemoryKafka` that calls its process's hook before and after each call."""
+
     def __init__(self, kafka: MemoryKafka, *, process: str, hook: Hook = let_others_run) -> None:
         self._kafka = kafka
         self._process = process
@@ -59,7 +61,7 @@ class _Port:
         await self._hook(PortCall(process=self._process, call=call, when=When.AFTER))
 
 
-class MemoryCommandConsumer(_Port):
+class MemoryCommandConsumer(HookedPort):
     """A member of `paybond-harbor`; `process` is its member id. It joins at its first `consume`."""
 
     def __init__(self, kafka: MemoryKafka, *, process: str, hook: Hook = let_others_run) -> None:
@@ -135,7 +137,7 @@ class MemoryCommandConsumer(_Port):
     _owned_before: frozenset[int] = frozenset()
 
 
-class MemoryTransactions(_Port):
+class MemoryTransactions(HookedPort):
     """The transactional producer of one process slot."""
 
     def __init__(
@@ -204,7 +206,7 @@ class MemoryTransactions(_Port):
         return self._handle
 
 
-class MemoryCheckpoints(_Port):
+class MemoryCheckpoints(HookedPort):
     """The second producer, and good for any other that is not transactional."""
 
     async def publish(self, records: Sequence[OutputRecord]) -> None:
@@ -220,7 +222,7 @@ class MemoryCheckpoints(_Port):
         await self._after("checkpoints.publish")
 
 
-class MemoryLogReader(_Port):
+class MemoryLogReader(HookedPort):
     """Committed reads beside the group."""
 
     async def committed_offset(self, partition: int) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from harbor.adapters.memory.log import MemoryKafka
-from harbor.adapters.memory.ports import Hook, PortCall, When, let_others_run
+from harbor.adapters.memory.ports import Hook, HookedPort, let_others_run
 from harbor.rails.outstanding_effects import OutstandingEffects
 from harbor.rails.ports import EffectBatch, EffectRecord
 from schemas.errors import CodecError
@@ -15,20 +15,7 @@ from schemas.partitioner import partition_of
 from schemas.topics import COMMANDS, DEAD_LETTERS, EFFECTS, GROUP_RAILS, INTENTS, dead_letter_key
 
 
-class _Port:
-    def __init__(self, kafka: MemoryKafka, *, process: str, hook: Hook = let_others_run) -> None:
-        self._kafka = kafka
-        self._process = process
-        self._hook = hook
-
-    async def _before(self, call: str) -> None:
-        await self._hook(PortCall(process=self._process, call=call, when=When.BEFORE))
-
-    async def _after(self, call: str) -> None:
-        await self._hook(PortCall(process=self._process, call=call, when=When.AFTER))
-
-
-class MemoryEffectLog(_Port):
+class MemoryEffectLog(HookedPort):
     """A member of `paybond-rails`; `process` is its member id. It joins at its first `consume`."""
 
     def __init__(
@@ -100,7 +87,7 @@ class MemoryEffectLog(_Port):
         return fetched
 
 
-class MemoryOutstanding(_Port):
+class MemoryOutstanding(HookedPort):
     """Outstanding effects by intent, read from `paybond.intents`."""
 
     def __init__(self, kafka: MemoryKafka, *, process: str, hook: Hook = let_others_run) -> None:
@@ -128,7 +115,7 @@ class MemoryOutstanding(_Port):
         self._next.pop(partition, None)
 
 
-class MemoryCommandSender(_Port):
+class MemoryCommandSender(HookedPort):
     """Seals with one program's key and produces, acknowledged: of rails, tick and CLI."""
 
     def __init__(
@@ -156,7 +143,7 @@ class MemoryCommandSender(_Port):
         await self._after("sender.send")
 
 
-class MemoryRailDeadLetters(_Port):
+class MemoryRailDeadLetters(HookedPort):
     """Keeps where the record lay and why it was buried; the letter itself is the real adapter's."""
 
     async def bury(self, record: EffectRecord, reason: str) -> None:

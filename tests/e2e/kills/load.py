@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID
 
 import httpx
 
@@ -23,7 +22,7 @@ from deploy.local.demo_plan import PlannedIntent, Story, plan_of
 from deploy.local.local_file import TenantAccess, tenant_of
 from schemas.instants import format_instant
 from streams.runtime.clock import SystemClock
-from tests.e2e.kills.patient_client import Acknowledged, PatientClient, Request
+from tests.e2e.kills.patient_client import Acknowledged, PatientClient, Request, with_new_id
 
 _HTTP_SECONDS_MAX = 10.0
 _POLL_SECONDS = 0.25
@@ -126,22 +125,10 @@ class Load:
                     if self.is_stopping:
                         return
                     if intent.story in _TOLD:
-                        await teller.tell(_with_new_id(intent, draw))
+                        await teller.tell(with_new_id(intent, draw))
 
     def _note_retry(self, why: str) -> None:
         self._file.write(json.dumps({"retried": why}) + "\n")
-
-
-def _with_new_id(intent: PlannedIntent, draw: random.Random) -> PlannedIntent:
-    fresh = UUID(bytes=draw.randbytes(16), version=4)
-    return PlannedIntent(
-        **{
-            name: getattr(intent, name)
-            for name in PlannedIntent.__dataclass_fields__
-            if name != "intent_id"
-        },
-        intent_id=str(fresh),
-    )
 
 
 def main(local_file: Path, acknowledged: Path, seed: int, side_by_side: int) -> None:

@@ -9,23 +9,21 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 
-from deploy.local.demo_client import PROOF_HEADER
+from deploy.local.demo_client import proven_headers
+from deploy.local.demo_plan import PlannedIntent
 from deploy.local.local_file import TenantAccess
-from schemas.canonical.recognition_proof import header_value, make_proof
 from schemas.ids import command_id_of
 from streams.runtime.clock import SystemClock
 
 _TRIES_WITH_ONE_PROOF = 3
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _PAUSE_SECONDS_MAX = 1.0
-_VALID_BEFORE = timedelta(minutes=1)
-_VALID_AFTER = timedelta(minutes=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,21 +137,17 @@ def proof_headers(
     tenant: TenantAccess, *, path: str, purpose: str, body: bytes, draw: random.Random
 ) -> dict[str, str]:
     """Credential and a fresh proof for one POST; `draw` gives the nonce."""
-    now = SystemClock().now().replace(microsecond=0)
-    proof = make_proof(
-        seed=tenant.agent_seed,
-        key_id=tenant.agent_key_id,
-        issued_at=now - _VALID_BEFORE,
-        expires_at=now + _VALID_AFTER,
-        nonce=draw.randbytes(16).hex(),
-        purpose=purpose,
-        tenant_id=tenant.tenant_id,
-        method="POST",
+    proven = proven_headers(
+        tenant,
         path=path,
+        purpose=purpose,
         body=body,
+        now=SystemClock().now().replace(microsecond=0),
+        nonce=draw.randbytes(16).hex(),
     )
-    return {
-        PROOF_HEADER: header_value(proof),
-        "authorization": f"Bearer {tenant.api_key}",
-        "content-type": "application/json",
-    }
+    return {**proven, "authorization": f"Bearer {tenant.api_key}"}
+
+
+def with_new_id(intent: PlannedIntent, draw: random.Random) -> PlannedIntent:
+    """A plan is the same for its seed; an intent's id is used once."""
+    return replace(intent, intent_id=str(UUID(bytes=draw.randbytes(16), version=4)))
