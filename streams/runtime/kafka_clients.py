@@ -28,6 +28,9 @@ def client_settings(settings: SharedSettings, *, client_id: str) -> dict[str, An
         "client.id": client_id,
         "security.protocol": settings.kafka_security_protocol,
         "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MILLISECONDS,
+        # librdkafka's default is true for producers and admins: one that outlives a topic would bring it back, with
+        # the broker's number of partitions. Topics are made by `paybond-harbor topics apply` alone.
+        "allow.auto.create.topics": False,
         # The log is ours: librdkafka's own lines on stderr are no structured log, and at level 3 each client writes
         # twenty a second while a broker is away. What matters comes as an error of a call or of `error_cb`.
         "log_level": 2,

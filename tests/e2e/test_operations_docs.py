@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from deploy.local.demo import create_and_tell, terms_of
 from deploy.local.demo_plan import Story
@@ -24,6 +23,7 @@ from tests.e2e.local_stack import BINARIES, LocalStack, running_stack
 from tests.e2e.operations_pages import FOLDER, pages, script_of
 from tests.e2e.test_demo_path import planned, talk
 from tests.support.brokers import LIBRARIES_VARIABLE, apache_libraries
+from tests.support.records import plain_producer
 
 # On the embedded broker one command in some hundreds ended with a segmentation fault of the client library; operators
 # have Apache Kafka.
@@ -66,7 +66,7 @@ def _two_letters(stack: LocalStack, tenant: TenantId) -> tuple[str, str]:
         next((stack.directory / ".paybond").rglob("issuer-key-cli")).read_text().strip()
     )
     command = resume_command(tenant, reason="a test", attempt="docs", operator=Operator(ref="test"))
-    producer = Producer({"bootstrap.servers": stack.local_file()["kafka_bootstrap"]})
+    producer = plain_producer(stack.local_file()["kafka_bootstrap"])
     elsewhere = (partition_of(tenant, PARTITIONS_ONE_MACHINE) + 1) % PARTITIONS_ONE_MACHINE
     producer.produce(
         COMMANDS,

@@ -18,10 +18,22 @@ def create_topic(bootstrap: str, topic: str, config: Mapping[str, str] | None = 
         future.result(timeout=SECONDS_MAX)
 
 
+def plain_producer(bootstrap: str) -> Producer:
+    """Idle at the end of a test it makes no topic again that the next test deletes."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "allow.auto.create.topics": False,
+            # It would say on stderr that a broker that a test stopped went away.
+            "log_level": 0,
+        }
+    )
+
+
 def produce(bootstrap: str, topic: str, values: Sequence[bytes]) -> None:
     """Acknowledged when this returns."""
-    # The client says on stderr when a broker that a test stopped goes away.
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+    producer = plain_producer(bootstrap)
     for value in values:
         producer.produce(topic, value=value, key=value)
     assert producer.flush(SECONDS_MAX) == 0

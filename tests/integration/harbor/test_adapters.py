@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from confluent_kafka import Producer
 
 from harbor.engine.ports import FencedError, InputRecord, OutputRecord
 from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS
@@ -17,6 +16,7 @@ from tests.integration.harbor.worlds import (
     settings_for,
     until,
 )
+from tests.support.records import plain_producer
 
 pytestmark = pytest.mark.integration
 
@@ -160,7 +160,7 @@ def test_a_partition_that_came_back_is_silent_until_it_is_started_again(
             return True if lost <= back else None
 
         await until(has_them_back)
-        producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
+        producer = plain_producer(kafka)
         for partition in lost:
             producer.produce(COMMANDS, value=b"new", key=b"tenant", partition=partition)
         assert producer.flush(SECONDS_MAX) == 0

@@ -26,6 +26,7 @@ from tests.integration.harbor.worlds import settings_for
 from tests.support.builders import TENANT
 from tests.support.depth import by_depth
 from tests.support.ledgers import STORIES, Ledger, a_ledger
+from tests.support.records import plain_producer
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
@@ -169,7 +170,7 @@ def _records(bootstrap: str, topic: str, *, isolation: str) -> list[Message]:
 def _produce(
     bootstrap: str, topic: str, key: bytes, value: bytes, headers: dict[str, bytes] | None = None
 ) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+    producer = plain_producer(bootstrap)
     partition = partition_of(TENANT, PARTITIONS) if topic == COMMANDS else 0
     producer.produce(topic, key=key, value=value, partition=partition, headers=dict(headers or {}))
     assert producer.flush(SECONDS_MAX) == 0

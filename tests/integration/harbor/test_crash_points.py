@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Producer
 
 from harbor.adapters.kafka_checkpoints import KafkaCheckpoints
 from harbor.adapters.kafka_reader import KafkaLogReader
@@ -53,6 +52,7 @@ from tests.integration.harbor.worlds import (
 )
 from tests.support.builders import TENANT, a_command, an_intent_id, create_intent, provision_tenant
 from tests.support.harbor_world import ISSUER_KEYS, LEDGER_SEED, Crash, Faults
+from tests.support.records import plain_producer
 from tests.unit.harbor.engine.test_loop import STEPS
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
@@ -162,7 +162,7 @@ def commands_of(number: int) -> tuple[Command, Command]:
 
 
 def send(bootstrap: str, *commands: Command) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
+    producer = plain_producer(bootstrap)
     for command in commands:
         producer.produce(
             COMMANDS,

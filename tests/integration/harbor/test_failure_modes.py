@@ -19,6 +19,7 @@ from schemas.ids import TenantId
 from schemas.partitioner import partition_of
 from schemas.topics import COMMANDS, DEAD_LETTERS, GROUP_HARBOR, OUTCOMES, TIPS, ledger_topic
 from tests.integration.harbor.programs import PARTITIONS, SECONDS_MAX, Site, program_command
+from tests.support.records import plain_producer
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
@@ -166,7 +167,7 @@ def test_a_command_in_a_partition_that_is_not_its_tenants_is_a_dead_letter_and_a
     with site.harbor() as harbor:
         assert create(site, "acme") == 0
         (command,) = values_on(site, COMMANDS)
-        producer = Producer({"bootstrap.servers": site.bootstrap, "log_level": 0})
+        producer = plain_producer(site.bootstrap)
         wrong = (partition_of("acme", PARTITIONS) + 1) % PARTITIONS
         producer.produce(COMMANDS, key=b"acme", value=command, partition=wrong)
         assert producer.flush(SECONDS_MAX) == 0

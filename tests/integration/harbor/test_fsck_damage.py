@@ -32,6 +32,7 @@ from tests.support.ledger_builder import (
     LedgerBuilder,
     a_ledger,
 )
+from tests.support.records import plain_producer
 
 pytestmark = pytest.mark.integration
 
@@ -165,7 +166,7 @@ def reports(
     asyncio.run(_make_topics(settings_for(kafka, is_apache=is_apache, protocol=CLASSIC)))
     site = Site(bootstrap=kafka, folder=tmp_path_factory.mktemp("fsck"), is_apache=is_apache)
     assert site.call("topics", "apply").status == 0
-    producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
+    producer = plain_producer(kafka)
     for name in NAMES:
         copy = copy_of(name)
         (DAMAGES[name].do if name in DAMAGES else change_nothing)(copy)

@@ -36,6 +36,7 @@ from harbor.engine.access import Grant, program_grants, tenant_grants
 from schemas.ids import TenantId
 from schemas.topics import LEDGER_PREFIX, TOPICS, Program
 from tests.support.brokers import apache_libraries, temporary_directory
+from tests.support.records import plain_producer
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
@@ -145,7 +146,7 @@ def _prepare(server: ApacheKafka) -> None:
     ):
         for future in asked.values():
             future.result(_SECONDS_MAX)
-    producer = Producer({"bootstrap.servers": server.bootstrap, "log_level": 0})
+    producer = plain_producer(server.bootstrap)
     for name in sorted(_ALL):
         producer.produce(name, value=name.encode())
     assert producer.flush(_SECONDS_MAX) == 0

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import Producer
 
 from schemas.ids import TenantId
 from schemas.messages.avro_codec import encode
@@ -11,6 +10,7 @@ from schemas.messages.tips import Tip
 from schemas.partitioner import partition_of
 from schemas.topics import TIPS, tip_key
 from tests.integration.harbor.programs import PARTITIONS, Site
+from tests.support.records import plain_producer
 
 SOME_TIME = datetime(2026, 1, 5, tzinfo=UTC)
 pytestmark = pytest.mark.integration
@@ -156,7 +156,7 @@ def _forge_tip(site: Site) -> None:
         frontier=(b"\x01" * 32,),
         recorded_at=SOME_TIME,
     )
-    producer = Producer({"bootstrap.servers": site.bootstrap, "log_level": 0})
+    producer = plain_producer(site.bootstrap)
     producer.produce(
         TIPS,
         value=encode(tip),
