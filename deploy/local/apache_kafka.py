@@ -48,8 +48,11 @@ _FETCH_SECONDS_MAX = 600.0
 _FORMAT_SECONDS_MAX = 120.0
 _JAVA_VERSION_SECONDS_MAX = 30.0
 _HEAP = "1g"
+# The optimising compiler takes more than it gives on a broker of one machine: without it, over the first thousands of
+# transactions, Kafka takes half the processor time and Harbor answers in half the time (measured on two cores).
+_QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
 # For a JVM that prints something and ends.
-_SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_SHORT_LIVED = ("-XX:+UseSerialGC", _QUICK_COMPILER)
 
 
 class ApacheKafka:
@@ -135,6 +138,7 @@ class ApacheKafka:
             command=(
                 java,
                 f"-Xmx{_HEAP}",
+                _QUICK_COMPILER,
                 f"-Dlog4j2.configurationFile={DEFINITION / 'log4j2.properties'}",
                 "-cp",
                 f"{self.libraries}/*",
