@@ -5,6 +5,7 @@ code with a hundredth of the work, for those who only want to know that it runs.
 """
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,10 @@ from types import MappingProxyType
 
 from rich.console import Console
 
+from schemas.instants import format_instant
+from streams.runtime.clock import SystemClock
 from tests.bench import gateway, harbor_kafka, harbor_memory
-from tests.bench.figures import Figure, show, write
+from tests.bench.figures import Figure, Measured, note, show
 
 Benchmark = Callable[[float], Iterator[Figure]]
 
@@ -34,22 +37,39 @@ def main(arguments: list[str]) -> int:
     unknown = set(asked.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
-    console, figures, failed = Console(), list[Figure](), list[str]()
+    console, runs = Console(), list[Measured]()
     for name in asked.names or BENCHMARKS:
         console.print(f"\n{name}", style="bold")
-        try:
-            for figure in BENCHMARKS[name](asked.share):
-                console.print(f"  {figure.name}: {figure.value:,.4g} {figure.unit}")
-                figures.append(figure)
-        # A benchmark's own top: the others still have something to say.
-        except Exception:  # noqa: BLE001
-            traceback.print_exc()
-            failed.append(name)
-    show(figures, console)
-    write(figures)
+        run = _measured(name, asked.share, console)
+        # At once: a run that is broken off keeps what it has.
+        note(run)
+        runs.append(run)
+    show([figure for run in runs for figure in run.figures], console)
+    failed = [run.benchmark for run in runs if run.error is not None]
     if failed:
         console.print(f"could not be run: {', '.join(failed)}", style="bold red")
     return 1 if failed else 0
+
+
+def _measured(name: str, share: float, console: Console) -> Measured:
+    figures, error = list[Figure](), None
+    measured_at, load = format_instant(SystemClock().now()), os.getloadavg()[0]
+    try:
+        for figure in BENCHMARKS[name](share):
+            console.print(f"  {figure.name}: {figure.value:,.4g} {figure.unit}")
+            figures.append(figure)
+    # A benchmark's own top: the others still have something to say.
+    except Exception as raised:  # noqa: BLE001
+        traceback.print_exc()
+        error = repr(raised)
+    return Measured(
+        benchmark=name,
+        share=share,
+        measured_at=measured_at,
+        load=load,
+        figures=figures,
+        error=error,
+    )
 
 
 if __name__ == "__main__":

@@ -1,256 +1,187 @@
 """Harbor end to end on Apache Kafka: one process, mixed commands of 8 tenants; beside it bare loops of the same size.
 
-Commands lie on the topic before Harbor starts, so that the load generator takes nothing of the two cores while it is
-measured; the clock is the broker's, from the first committed outcome to the last, so the first transaction's own work
-is not in it. Two bare loops consume and produce beside it; one verifies as many signatures.
-
-What this does not do yet, so that its ratios are only rough: the bare loops write values of a fixed 250 bytes, not of
-the size Harbor wrote; records per command are counted by offsets, transaction markers among them; Harbor runs once,
-before the loops and not in turn with them; latency is of creations alone, in waves of 64 and not 64 at all times.
+The clock runs from the first produce to the last committed outcome, seen by a consumer of our own, so everything is in
+it, the load generator too. Harbor, the bare loop and the one that verifies take turns, several rounds, all warmed up;
+ratios are of medians. What each command makes Harbor write is counted in its first round, and the loops write the same.
 """
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, Producer, TopicPartition
-
-from harbor.adapters.kafka_topics import KafkaTopics
-from harbor.engine.cluster_layout import SINGLE_NODE, ledger_layout
 from schemas.ids import TenantId
-from schemas.messages.command_sealing import command_headers, seal
-from schemas.messages.commands import Command
-from schemas.partitioner import partition_of
-from schemas.topics import COMMANDS, OUTCOMES, outcome_key
 from streams.runtime.clock import SystemClock
-from tests.bench.bare_loop import BareLoop, bare_loop_seconds
-from tests.bench.figures import Figure, at_least, at_most, quantile
-from tests.bench.workload import provisioned, stages, tenants
-from tests.integration.harbor.programs import KEY, PARTITIONS, Site
-from tests.support.brokers import BrokerChoice, BrokerKind, running_broker, temporary_directory
+from tests.bench.bare_loop import RunningLoop, bare_loop
+from tests.bench.figures import Figure, at_least, at_most, median, quantile
+from tests.bench.harbor_site import (
+    HARBOR,
+    Answered,
+    BenchSite,
+    Sealed,
+    Sender,
+    answers_of,
+    bench_site,
+    ready_harbor,
+    sealed,
+)
+from tests.bench.workload import mixed, stages
+from tests.bench.written import Written, ends_of, written_between
 
 _TENANTS = 8
-_INTENTS = 4_000
-# What lies between two steps of one intent, as in life: others.
-_CHUNK = 250
-_ALONE = 200
+_INTENTS = 2_000
+_ROUNDS = 5
+# Below this share nobody wants a figure.
+_SHARE_MIN = 0.01
+_ALONE_LIVES = 40
 _SIDE_BY_SIDE = 64
-_SIDE_BY_SIDE_COMMANDS = 3_000
-_BARE_TURNS = 4
+_SIDE_BY_SIDE_LIVES = 1_000
 _COMMANDS_PER_INTENT = 6
 _SIGNATURES_PER_INTENT = 2
-_SECONDS_MAX = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Committed outcomes as they come, read by a consumer of our own."""
-
-    consumer: Consumer
-
-    @classmethod
-    def from_now(cls, bootstrap: str) -> "Outcomes":
-        consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "bench-outcomes",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-            }
-        )
-        places = [TopicPartition(OUTCOMES, number) for number in range(PARTITIONS)]
-        for place in places:
-            place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
-        consumer.assign(places)
-        return cls(consumer)
-
-    def wait_for(self, keys: set[bytes]) -> tuple[float, float]:
-        """Wait until each of these was answered; the broker's times of the first and the last, in seconds."""
-        first, last = float("inf"), 0.0
-        left, deadline = set(keys), time.monotonic() + _SECONDS_MAX
-        while left:
-            assert time.monotonic() < deadline, f"{len(left)} commands were not answered"
-            for message in self.consumer.consume(2_000, 0.2):
-                assert message.error() is None, message.error()
-                if message.key() in left:
-                    left.discard(message.key() or b"")
-                    stamp = message.timestamp()[1] / 1000
-                    first, last = min(first, stamp), max(last, stamp)
-        return first, last
-
-
-class Sender:
-    """Commands onto the topic, as the gateway's producer puts them there."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 1}
-        )
-
-    def send(self, sealed: Sequence[tuple[Command, bytes]]) -> None:
-        for number, (command, value) in enumerate(sealed):
-            self._producer.produce(
-                COMMANDS,
-                key=command.tenant_id.encode(),
-                value=value,
-                headers=list(command_headers(command).items()),
-                partition=partition_of(command.tenant_id, PARTITIONS),
-            )
-            if number % 1_000 == 0:
-                self._producer.poll(0)
-        self._producer.flush(60)
+_HARBOR = "Harbor"
+_BARE = "a bare transaction loop"
+_VERIFYING = "a loop that verifies the same signatures"
+_GOALS = {_BARE: 0.3, _VERIFYING: 0.5}
 
 
 def run(share: float) -> Iterator[Figure]:
-    with (
-        temporary_directory("bench") as folder,
-        running_broker(BrokerChoice(kind=BrokerKind.APACHE)) as broker,
-    ):
-        site = Site(bootstrap=broker.bootstrap, folder=folder, is_apache=True)
-        applied = site.call("topics", "apply")
-        assert applied.status == 0, applied.talk
-        names = tenants(_TENANTS)
-        asyncio.run(_make_ledgers(site, names))
-        outcomes, sender = Outcomes.from_now(site.bootstrap), Sender(site.bootstrap)
-        try:
-            yield from _throughput(site, names, outcomes, sender, max(8, int(_INTENTS * share)))
-            yield from _latency(site, names, outcomes, sender, share)
-        finally:
-            outcomes.consumer.close()
+    with bench_site(_TENANTS) as bench, ready_harbor(bench) as harbor:
+        intents = max(8, int(_INTENTS * share))
+        pid = harbor.process.pid
+        # The first round warms up, and shows what Harbor writes.
+        before = ends_of(bench.site.bootstrap)
+        warm = mixed_load(bench.tenants, intents, name="warm")
+        bench.load(warm, {_HARBOR: pid})
+        after = ends_of(bench.site.bootstrap)
+        written = written_between(bench.site.bootstrap, before, after, commands=len(warm))
+        yield from _described(written, len(warm))
+        rounds = _ROUNDS if share >= _SHARE_MIN else 1
+        yield from _throughput(bench, pid, written, intents=intents, rounds=rounds)
+        yield from _latency(bench, share)
+
+
+def mixed_load(tenants: Sequence[TenantId], intents: int, *, name: str) -> list[Sealed]:
+    """Made just before it is sent: proofs run out."""
+    return sealed(mixed(stages(tenants, intents, now=SystemClock().now(), run=name)))
+
+
+def _described(written: Written, commands: int) -> Iterator[Figure]:
+    yield Figure(
+        name="records written per command", value=written.records / commands, unit="records"
+    )
+    yield Figure(
+        name="commands in one transaction, mean", value=commands / written.transactions, unit=""
+    )
 
 
 def _throughput(
-    site: Site, names: Sequence[TenantId], outcomes: Outcomes, sender: Sender, intents: int
+    bench: BenchSite, harbor_pid: int, written: Written, *, intents: int, rounds: int
 ) -> Iterator[Figure]:
-    lives = stages(names, intents, now=SystemClock().now(), run="throughput")
-    sealed = [(command, seal(command, bytes.fromhex(KEY))) for command in _mixed(lives.in_order())]
-    first_steps = provisioned(names)
-    sender.send([(command, seal(command, bytes.fromhex(KEY))) for command in first_steps])
-    with site.harbor():
-        outcomes.wait_for(_keys(first_steps))
-    before = _written(site.bootstrap)
-    sender.send(sealed)
-    with site.harbor():
-        first, last = outcomes.wait_for(_keys([command for command, _ in sealed]))
-    written = _written(site.bootstrap) - before
-    per_second = len(sealed) / max(last - first, 0.001)
-    records = round(written / len(sealed))
-    bare = BareLoop(
-        bootstrap=site.bootstrap,
-        records_per_command=records,
-        value_bytes=250,
-        commands=sealed,
-        signatures_each=_SIGNATURES_PER_INTENT / _COMMANDS_PER_INTENT,
-    )
+    turns: dict[str, list[Answered]] = {_HARBOR: [], _BARE: [], _VERIFYING: []}
+    with ExitStack() as stack:
+        each = _SIGNATURES_PER_INTENT / _COMMANDS_PER_INTENT
+        loops: dict[str, RunningLoop] = {
+            name: stack.enter_context(
+                bare_loop(
+                    bench.site.bootstrap,
+                    written,
+                    bench.tenants,
+                    folder=bench.site.folder,
+                    signatures_each=signatures,
+                )
+            )
+            for name, signatures in ((_BARE, 0.0), (_VERIFYING, each))
+        }
+        for number in range(rounds + 1):
+            load = mixed_load(bench.tenants, intents, name=f"round-{number}")
+            turn = {_HARBOR: bench.load(load, {_HARBOR: harbor_pid})}
+            for name, loop in loops.items():
+                turn[name] = bench.load(load, {name: loop.pid}, route=loop.route)
+            # The loops' first turn is their warming up; Harbor's is left out with it.
+            if number > 0:
+                for name, answered in turn.items():
+                    turns[name].append(answered)
+    per_second = {name: median([one.per_second for one in turns[name]]) for name in turns}
     yield Figure(
         name="Harbor on Kafka, 8 tenants, one process",
-        value=per_second,
+        value=per_second[_HARBOR],
         unit="commands/s",
         goal=at_least(10_000),
     )
-    yield Figure(name="records written per command", value=records, unit="records")
-    # In turn, so that a machine that slows down slows both; the first turn is a broker's warming up.
-    turns = [
-        [bare_loop_seconds(bare, verifies=verifies) for verifies in (False, True)]
-        for _ in range(_BARE_TURNS)
-    ]
-    for name, number, goal in (
-        ("a bare transaction loop", 0, 0.3),
-        ("a loop that verifies the same signatures", 1, 0.5),
-    ):
-        seconds = quantile([turn[number] for turn in turns[1:]], 0.5)
-        yield Figure(name=name, value=len(sealed) / seconds, unit="commands/s")
+    yield from turns[_HARBOR][-1].usage.figures("Harbor's turn")
+    for name, goal in _GOALS.items():
+        yield Figure(name=name, value=per_second[name], unit="commands/s")
         yield Figure(
             name=f"Harbor ÷ {name}",
-            value=per_second * seconds / len(sealed),
+            value=per_second[_HARBOR] / per_second[name],
             unit="ratio",
             goal=at_least(goal),
         )
 
 
-def _latency(
-    site: Site, names: Sequence[TenantId], outcomes: Outcomes, sender: Sender, share: float
-) -> Iterator[Figure]:
-    alone, together = max(4, int(_ALONE * share)), max(64, int(_SIDE_BY_SIDE_COMMANDS * share))
-    with site.harbor() as harbor:
-        harbor.wait_for("harbor_started")
-        now = SystemClock().now()
-        one = stages(names, alone, now=now, run="alone").create
-        seconds = [_asked(outcomes, sender, [command])[0] for command in one]
+def _latency(bench: BenchSite, share: float) -> Iterator[Figure]:
+    alone = _waits(bench, lives=max(4, int(_ALONE_LIVES * share)), lanes=1)
+    yield Figure(
+        name="produce to committed outcome, one in flight, p50",
+        value=quantile(alone, 0.5) * 1e3,
+        unit="ms",
+        goal=at_most(12),
+    )
+    lives = max(2 * _SIDE_BY_SIDE, int(_SIDE_BY_SIDE_LIVES * share))
+    waits = _waits(bench, lives=lives, lanes=_SIDE_BY_SIDE)
+    for share_of_all, goal in ((0.5, 25), (0.99, 80)):
         yield Figure(
-            name="produce to committed outcome, one in flight, p50",
-            value=quantile(seconds[len(seconds) // 4 :], 0.5) * 1e3,
+            name=f"produce to committed outcome, 64 in flight, p{share_of_all * 100:g}",
+            value=quantile(waits, share_of_all) * 1e3,
             unit="ms",
-            goal=at_most(12),
+            goal=at_most(goal),
         )
-        many = stages(names, together, now=SystemClock().now(), run="together").create
-        waits = [
-            wait
-            for at in range(0, len(many), _SIDE_BY_SIDE)
-            for wait in _asked(outcomes, sender, many[at : at + _SIDE_BY_SIDE])
-        ]
-        for share_of_all, goal in ((0.5, 25), (0.99, 80)):
-            yield Figure(
-                name=f"produce to committed outcome, 64 in flight, p{share_of_all * 100:g}",
-                value=quantile(waits, share_of_all) * 1e3,
-                unit="ms",
-                goal=at_most(goal),
-            )
 
 
-def _asked(outcomes: Outcomes, sender: Sender, commands: Sequence[Command]) -> list[float]:
-    """Seconds from produce to answer of each, as a client sees them; all are sent at once."""
-    sealed = [(command, seal(command, bytes.fromhex(KEY))) for command in commands]
-    left = _keys(commands)
-    began = time.perf_counter()
-    sender.send(sealed)
-    waits = []
-    while left:
-        for message in outcomes.consumer.consume(len(left), 0.001) or ():
-            if message.key() in left:
-                left.discard(message.key() or b"")
-                waits.append(time.perf_counter() - began)
-    return waits
+def _waits(bench: BenchSite, *, lives: int, lanes: int) -> list[float]:
+    """Seconds from produce to committed outcome of each command, `lanes` in flight at all times.
+
+    A lane leads one intent through its life, the next command as soon as the last was answered, then takes another;
+    lanes begin at different steps of a life only after a while, so the first quarter is not counted.
+    """
+    name = f"{lanes}-in-flight"
+    steps = stages(bench.tenants, lives, now=SystemClock().now(), run=name).in_order()
+    waiting = iter([sealed(life) for life in zip(*steps, strict=True)])
+    with answers_of(bench.site.bootstrap) as answers:
+        traffic = _Traffic(bench.sender(HARBOR), waiting)
+        for _ in range(lanes):
+            traffic.begin_life()
+        while traffic.in_flight:
+            for message in answers.next(0.01):
+                traffic.answered(message.key())
+        traffic.sender.flush()
+    return traffic.waits[len(traffic.waits) // 4 :]
 
 
-def _mixed(steps: Sequence[Sequence[Command]]) -> list[Command]:
-    """Step after step of a few intents, then of the next: no two steps of one intent stand side by side."""
-    return [
-        command
-        for at in range(0, len(steps[0]), _CHUNK)
-        for step in steps
-        for command in step[at : at + _CHUNK]
-    ]
+@dataclass(slots=True)
+class _Traffic:
+    sender: Sender
+    waiting: Iterator[list[Sealed]]
+    waits: list[float] = field(default_factory=list)
+    in_flight: dict[bytes, tuple[float, list[Sealed]]] = field(default_factory=dict)
 
+    def begin_life(self) -> None:
+        life = next(self.waiting, None)
+        if life is not None:
+            self._post(life)
 
-def _keys(commands: Sequence[Command]) -> set[bytes]:
-    return {
-        outcome_key(TenantId(command.tenant_id), command.command_id)  # type: ignore[arg-type]
-        for command in commands
-    }
+    def answered(self, key: str | bytes | None) -> None:
+        # Rail answers publish the outcome of the command that asked again: nobody waits for that one.
+        if not isinstance(key, bytes) or key not in self.in_flight:
+            return
+        sent, rest = self.in_flight.pop(key)
+        self.waits.append(time.perf_counter() - sent)
+        if rest:
+            self._post(rest)
+        else:
+            self.begin_life()
 
-
-def _written(bootstrap: str) -> int:
-    """Offsets of all topics together: records and markers."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-ends"})
-    try:
-        topics = consumer.list_topics(timeout=30).topics
-        return sum(
-            consumer.get_watermark_offsets(TopicPartition(name, number), timeout=30)[1]
-            for name, topic in topics.items()
-            if name.startswith("paybond.") and name != COMMANDS
-            for number in topic.partitions
-        )
-    finally:
-        consumer.close()
-
-
-async def _make_ledgers(site: Site, names: Sequence[TenantId]) -> None:
-    topics = KafkaTopics({"bootstrap.servers": site.bootstrap})
-    try:
-        for tenant_id in names:
-            await topics.create(ledger_layout(tenant_id, durability=SINGLE_NODE))
-    finally:
-        await topics.close()
+    def _post(self, life: list[Sealed]) -> None:
+        command, *rest = life
+        self.in_flight[command.answer] = (time.perf_counter(), rest)
+        self.sender.post(command)

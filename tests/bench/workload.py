@@ -13,7 +13,14 @@ from schemas.canonical import ed25519, evidence_bytes, intent_bytes
 from schemas.canonical.evidence_bytes import EvidenceFrame, artifacts_digest
 from schemas.canonical.intent_bytes import IntentFrame, tools_digest
 from schemas.canonical.json_digest import jd_bytes
-from schemas.ids import EffectId, IntentId, TenantId, command_id_of, uuid8_of
+from schemas.ids import (
+    CommandId,
+    IntentId,
+    TenantId,
+    command_id_of,
+    effect_id_of,
+    uuid8_of,
+)
 from schemas.instants import format_instant
 from schemas.messages.commands import (
     EMPTY_MAC,
@@ -51,6 +58,8 @@ _TOOLS = ("travel.search", "travel.book_hotel")
 _PROOF_LIFETIME = timedelta(minutes=4)
 _HOLD_LIFETIME = timedelta(days=7)
 _DEADLINE_AFTER = timedelta(days=3)
+# What lies between two steps of one intent, as in life: others.
+_CHUNK = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +124,17 @@ def stages(
         confirm=columns[4],
         captured=columns[5],
     )
+
+
+def mixed(lives: Stages) -> list[Command]:
+    """Step after step of a few intents, then of the next: no two steps of one intent stand side by side."""
+    steps = lives.in_order()
+    return [
+        command
+        for at in range(0, len(steps[0]), _CHUNK)
+        for step in steps
+        for command in step[at : at + _CHUNK]
+    ]
 
 
 def _life(tenant_id: TenantId, name: str, *, now: datetime) -> tuple[Command, ...]:
@@ -233,7 +253,8 @@ def _rail_answer(
     """What the simulator answers; the effect's id follows from the command that asks."""
     is_hold = action is RailAction.HOLD
     return RecordRailAnswer(
-        effect_id=EffectId(f"{asking.command_id}-1"),
+        # The hold is the intent's first request to its rail, the capture its second.
+        effect_id=effect_id_of(CommandId(asking.command_id), 1 if is_hold else 2),
         action=action,
         kind=RailAnswerKind.SUCCEEDED,
         rail_object=f"sim_{name}",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench import harbor_kafka, harbor_memory
+from tests.bench import gateway, harbor_kafka, harbor_memory
 
 pytestmark = pytest.mark.integration
 
@@ -16,8 +16,16 @@ def test_the_loop_in_memory_is_measured_step_by_step() -> None:
 
 @pytest.mark.apache_only
 def test_harbor_on_kafka_is_measured_beside_bare_loops() -> None:
-    figures = {figure.name: figure for figure in harbor_kafka.run(0.002)}
+    figures = {figure.name: figure for figure in harbor_kafka.run(0.001)}
 
     assert all(figure.value > 0 for figure in figures.values())
     assert "Harbor ÷ a bare transaction loop" in figures
+    assert "broker's share of all processors, Harbor's turn" in figures
     assert figures["Harbor on Kafka, 8 tenants, one process"].goal is not None
+
+
+def test_the_whole_system_is_measured_under_rest() -> None:
+    figures = {figure.name: figure for figure in gateway.run(0.001, kafka="embedded")}
+
+    assert all(figure.value >= 0 for figure in figures.values())
+    assert str(figures["reads of one intent, 64 in flight, p99"].goal) == "< 50"
