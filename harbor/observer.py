@@ -1,5 +1,7 @@
 """What the loop does, as metrics and log lines: ids and counts, never a body; no tenant id is a metric's label."""
 
+import traceback
+
 import structlog
 
 from harbor.engine.batch_result import BatchResult
@@ -54,7 +56,9 @@ class MetricsObserver:
             partition=record.partition,
             offset=record.offset,
             tenant_id=rejected.tenant_id,
-            error=None if error is None else repr(error),
+            # Its class and place: some exceptions quote what they could not read (UnicodeDecodeError the whole of it).
+            error=None if error is None else type(error).__name__,
+            raised_at=None if error is None else _place(error),
         )
 
     def _show(self) -> None:
@@ -62,3 +66,9 @@ class MetricsObserver:
         self._metrics.gauge(
             "paybond_quarantined_tenants", sum(map(len, self._quarantined.values()))
         )
+
+
+def _place(error: BaseException) -> str | None:
+    """File, line and function that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno} {frames[-1].name}" if frames else None

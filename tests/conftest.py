@@ -4,7 +4,7 @@ Servers are started once a session and only if a test asks; names and databases 
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -22,6 +22,7 @@ from tests.support.guards import (
     no_task_left_behind,
     no_thread_left_behind,
 )
+from tests.support.log_search import search
 
 _APACHE_LANE = "--apache-lane"
 
@@ -55,6 +56,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _LaneCount.apache_passed += 1
     if report.skipped:
         _LaneCount.skipped += 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test's programs said on stdout, stderr and to `logging` holds no secret, or the test has failed."""
+    report = yield
+    found = [
+        finding
+        for name, text in report.sections
+        for finding in search(text.encode(errors="replace"), source=name)
+    ]
+    if report.when == "teardown" and report.passed and found:
+        report.outcome = "failed"
+        report.longrepr = "in what it printed:\n" + "\n".join(map(str, found))
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

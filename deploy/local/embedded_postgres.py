@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from deploy.local.postgres_passwords import login_clause
 from deploy.local.server_process import (
     LOOPBACK,
     Account,
@@ -134,10 +135,10 @@ class EmbeddedPostgres:
             if exists is None:
                 connection.execute(sql.SQL("CREATE ROLE {}").format(name))
             connection.execute(
-                sql.SQL("ALTER ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS {} PASSWORD {}").format(
+                sql.SQL("ALTER ROLE {} NOSUPERUSER NOBYPASSRLS {} {}").format(
                     name,
                     sql.SQL("CREATEROLE" if can_create_roles else "NOCREATEROLE"),
-                    sql.Literal(password),
+                    login_clause(connection, role=role, password=password),
                 )
             )
 
@@ -222,6 +223,9 @@ class EmbeddedPostgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_min_messages": "warning",
+            # The detail of an error quotes the row it is about, and the statement its literals.
+            "log_error_verbosity": "terse",
+            "log_min_error_statement": "panic",
             "fsync": "on" if self._is_durable else "off",
             "full_page_writes": "on" if self._is_durable else "off",
         }

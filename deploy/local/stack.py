@@ -35,6 +35,7 @@ from deploy.local.local_file import (
     second_tenant,
     write_local_file,
 )
+from deploy.local.postgres_passwords import login_clause
 from deploy.local.programs import (
     DEPLOYMENT,
     Machine,
@@ -286,8 +287,9 @@ def set_passwords(owner_dsn: str, passwords: Mapping[Role, str]) -> None:
         with psycopg.connect(owner_dsn, autocommit=True) as connection:
             for role, password in passwords.items():
                 connection.execute(
-                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
-                        sql.Identifier(role.value), sql.Literal(password)
+                    sql.SQL("ALTER ROLE {} {}").format(
+                        sql.Identifier(role.value),
+                        login_clause(connection, role=role.value, password=password),
                     )
                 )
     except psycopg.OperationalError as error:

@@ -21,6 +21,7 @@ from tests.support.brokers import (
     chosen_broker,
     temporary_directory,
 )
+from tests.support.log_search import Finding, Secret, search_files
 
 BINARIES = Path(sys.executable).parent
 _UP_SECONDS_MAX = 300
@@ -32,7 +33,13 @@ class LocalStack:
     directory: Path
 
     def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return run_in(self.directory, program, *arguments)
+        """What it says on stderr is kept with the logs: it is searched with them."""
+        ended = run_in(self.directory, program, *arguments)
+        log = self.directory / ".paybond" / "logs" / "called.log"
+        if log.parent.is_dir():
+            with log.open("a") as file:
+                file.write(ended.stderr)
+        return ended
 
     def local_file(self) -> dict[str, Any]:
         document = json.loads((self.directory / ".paybond" / "local.json").read_text())
@@ -49,6 +56,13 @@ class LocalStack:
         document = json.loads((self.directory / ".paybond" / "supervisor.json").read_text())
         assert isinstance(document, dict)
         return document
+
+    def found_in_logs(self, *planted: Secret) -> list[Finding]:
+        """What no log may hold: this machine's secrets, whatever looks like one, and what a test has planted."""
+        home = self.directory / ".paybond"
+        logs = sorted((home / "logs").glob("*.log"))
+        assert logs, f"{home} has no logs to search"
+        return search_files(logs, [*_secrets_of(home), *planted])
 
     def said(self) -> str:
         return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
@@ -81,6 +95,13 @@ def running_stack(*options: str, kafka: str | None = None) -> Iterator[LocalStac
         finally:
             stopped = stack.run("paybond-local", "down")
         assert stopped.returncode == 0, stopped.stderr
+        assert stack.found_in_logs() == []
+
+
+def _secrets_of(home: Path) -> list[Secret]:
+    """Every key, password and bearer that was made for this machine."""
+    files = [*(home / "keys").iterdir(), *home.glob("postgres/*.password")]
+    return [Secret.of(file.name, file.read_text()) for file in sorted(files)]
 
 
 def kafka_option() -> str:

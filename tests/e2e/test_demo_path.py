@@ -31,6 +31,7 @@ from tests.e2e.local_stack import (
     run_in,
     running_stack,
 )
+from tests.e2e.planted import Sender
 from tests.support.brokers import BrokerKind, chosen_broker, temporary_directory
 
 pytestmark = pytest.mark.integration
@@ -234,6 +235,20 @@ def test_every_topic_and_table_agrees_with_the_ledger_read_again(stack: LocalSta
     assert report["ok"] is True
 
 
+def test_no_log_repeats_what_was_sent_taken_or_refused(stack: LocalStack) -> None:
+    intent = planned(Story.DISPUTE_SPLIT)
+    sender = Sender(stack.local_file())
+
+    told = sender.tell(intent)
+    statuses = sender.ask_in_vain(intent.intent_id)
+    sender.write_what_nobody_can_read()
+    stack.end("gateway", signal.SIGTERM)
+
+    assert told.fault is None
+    assert set(statuses) == {400, 401, 405, 409, 413, 431}
+    assert stack.found_in_logs(*sender.planted) == []
+
+
 def test_down_stops_what_a_killed_supervisor_left_behind() -> None:
     with running_stack() as stack:
         status = stack.status()
@@ -281,6 +296,7 @@ def test_down_leaves_no_process_behind_and_up_finds_everything_again() -> None:
         finally:
             stack.run("paybond-local", "down")
 
+        assert stack.found_in_logs() == []
         assert (down.returncode, status.returncode, second.returncode) == (0, 1, 0)
         assert left == []
         assert read.document["state"] == "refunded"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from deploy.local.embedded_postgres import EmbeddedPostgres
 from tests.support.brokers import temporary_directory
+from tests.support.log_search import search_files
 
 OWNER = "paybond_owner"
 
@@ -49,6 +50,7 @@ def running_postgres() -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             server.stop()
+        assert search_files([server.log_file]) == []
 
 
 @contextmanager

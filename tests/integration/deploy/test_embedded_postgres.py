@@ -1,6 +1,7 @@
 """The embedded PostgreSQL as a process, and who may log in to it."""
 
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,12 @@ import psycopg
 import pytest
 
 from deploy.local.embedded_postgres import EmbeddedPostgres
+from deploy.local.programs import Role
+from deploy.local.stack import set_passwords
+from schemas.errors import ConfigurationError
 from tests.support.brokers import temporary_directory
 from tests.support.databases import FreshDatabase
+from tests.support.log_search import Secret, search
 
 pytestmark = pytest.mark.integration
 
@@ -161,3 +166,23 @@ def test_each_test_gets_a_database_of_its_own(
 
     with psycopg.connect(module_postgres.owner_dsn) as connection:
         assert connection.execute("SELECT to_regclass('mine')").fetchone() == (None,)
+
+
+def test_the_servers_log_quotes_neither_a_password_nor_a_row(server: EmbeddedPostgres) -> None:
+    server.start()
+    password, mark = secrets.token_hex(16), secrets.token_hex(16)
+    server.ensure_login(role="somebody", password=password)
+    with psycopg.connect(server.superuser_dsn(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE bodies (body text CHECK (length(body) < 2))")
+
+        with pytest.raises(psycopg.IntegrityError):
+            connection.execute("INSERT INTO bodies VALUES (%s)", (mark,))
+    with pytest.raises(ConfigurationError, match="may not set the roles"):
+        set_passwords(server.superuser_dsn(), {Role.STREAMS: password})
+    server.stop()
+
+    text = server.log_file.read_text()
+    assert 'ERROR:  new row for relation "bodies" violates check constraint' in text
+    assert 'ERROR:  role "paybond_streams" does not exist' in text
+    known = [Secret.of("password", password), Secret.of("body", mark)]
+    assert search(text.encode(), known) == []

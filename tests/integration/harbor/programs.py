@@ -14,10 +14,12 @@ from typing import Any
 
 from deploy.local.server_process import free_port
 from schemas.messages.commands import Issuer
+from tests.support.log_search import Secret, search
 
 PARTITIONS = 4
 KEY = "22" * 32
 SEED = "11" * 32
+_SECRETS = (Secret.of("issuer key", KEY), Secret.of("ledger signing seed", SEED))
 # A loaded machine starts Python in seconds.
 SECONDS_MAX = 90.0
 
@@ -95,6 +97,7 @@ class Site:
             text=True,
             timeout=SECONDS_MAX,
         )
+        assert search(ended.stderr.encode(), _SECRETS) == []
         return Ended(status=ended.returncode, out=ended.stdout, talk=ended.stderr)
 
     @contextmanager
@@ -113,6 +116,7 @@ class Site:
         finally:
             if process.poll() is None:
                 harbor.stop()
+        assert search(log.read_bytes(), _SECRETS, source=log.name) == []
 
 
 def program_command(*arguments: str) -> list[str]:

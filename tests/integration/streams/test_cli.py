@@ -21,6 +21,7 @@ from tests.integration.streams.indexing import Cluster, Look
 from tests.support.brokers import chosen_broker, running_broker
 from tests.support.databases import FreshDatabase
 from tests.support.ledgers import DEPLOYMENT, LEDGER_KEY, a_ledger
+from tests.support.log_search import search
 
 pytestmark = pytest.mark.integration
 
@@ -94,6 +95,7 @@ def test_a_member_indexes_shows_its_lag_and_drains_on_sigterm(
     _, log = member.communicate(timeout=SECONDS_MAX)
 
     assert member.returncode == 0, log
+    assert search(log.encode()) == []
     assert ready == 200
     assert '"event": "drained"' in log
     assert {row["tenant_id"]: row["lag"] for row in before} == {
