@@ -15,7 +15,16 @@ from rich.console import Console
 
 from schemas.instants import format_instant
 from streams.runtime.clock import SystemClock
-from tests.bench import gateway, harbor_kafka, harbor_memory
+from tests.bench import (
+    gateway,
+    harbor_grown,
+    harbor_kafka,
+    harbor_memory,
+    harbor_scale,
+    indexer,
+    many_tenants,
+    proofs,
+)
 from tests.bench.figures import Figure, Measured, note, show
 
 Benchmark = Callable[[float], Iterator[Figure]]
@@ -24,7 +33,12 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
         "harbor-memory": harbor_memory.run,
         "harbor-kafka": harbor_kafka.run,
+        "harbor-scale": harbor_scale.run,
+        "harbor-grown": harbor_grown.run,
+        "indexer": indexer.run,
         "gateway": gateway.run,
+        "proofs": proofs.run,
+        "many-tenants": many_tenants.run,
     }
 )
 

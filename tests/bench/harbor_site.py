@@ -79,7 +79,7 @@ class BenchSite:
 
     def provision(self) -> None:
         """Ledger topics and first entries of all tenants, by a Harbor of its own."""
-        asyncio.run(_make_ledgers(self.site.bootstrap, self.tenants))
+        asyncio.run(make_ledgers(self.site.bootstrap, self.tenants))
         with self.site.harbor() as harbor:
             self.load(sealed(provisioned(self.tenants)), {"Harbor": harbor.process.pid})
 
@@ -183,8 +183,8 @@ def answers_of(bootstrap: str, route: Route = HARBOR) -> Iterator[Answers]:
 
 
 @contextmanager
-def bench_site(tenants_count: int) -> Iterator[BenchSite]:
-    """Topics are there, and every tenant has its first entry; no Harbor runs."""
+def bench_site(tenants_count: int, *, is_provisioned: bool = True) -> Iterator[BenchSite]:
+    """Topics are there, and every tenant has its first entry unless told otherwise; no Harbor runs."""
     with (
         temporary_directory("bench") as folder,
         running_broker(BrokerChoice(kind=BrokerKind.APACHE)) as broker,
@@ -195,7 +195,8 @@ def bench_site(tenants_count: int) -> Iterator[BenchSite]:
         assert isinstance(broker.server, ApacheKafka)
         assert broker.server.pid is not None
         bench = BenchSite(site=site, tenants=tenants(tenants_count), broker_pid=broker.server.pid)
-        bench.provision()
+        if is_provisioned:
+            bench.provision()
         yield bench
 
 
@@ -220,7 +221,7 @@ def sealed(commands: Sequence[Command]) -> list[Sealed]:
     ]
 
 
-async def _make_ledgers(bootstrap: str, names: Sequence[TenantId]) -> None:
+async def make_ledgers(bootstrap: str, names: Sequence[TenantId]) -> None:
     topics = KafkaTopics({"bootstrap.servers": bootstrap})
     try:
         for tenant_id in names:

@@ -126,6 +126,16 @@ def stages(
     )
 
 
+def creations(
+    tenant_ids: Sequence[TenantId], intents: int, *, now: datetime, run: str
+) -> list[Command]:
+    """The first step alone, for a past that is made of intents."""
+    return [
+        _creation(tenant_ids[number % len(tenant_ids)], f"{run}-{number}", now=now)
+        for number in range(intents)
+    ]
+
+
 def mixed(lives: Stages) -> list[Command]:
     """Step after step of a few intents, then of the next: no two steps of one intent stand side by side."""
     steps = lives.in_order()
@@ -137,13 +147,40 @@ def mixed(lives: Stages) -> list[Command]:
     ]
 
 
-def _life(tenant_id: TenantId, name: str, *, now: datetime) -> tuple[Command, ...]:
-    intent_id = IntentId(uuid8_of("bench.intent", tenant_id, name))
+def _creation(tenant_id: TenantId, name: str, *, now: datetime) -> Command:
+    intent_id = _intent_id(tenant_id, name)
     principal, payee = _seed(tenant_id, name, "principal"), _seed(tenant_id, name, "payee")
-    amount = _AMOUNT_MIN + int.from_bytes(principal[:2], "big")
-    create = _create(
-        tenant_id, intent_id, name=name, principal=principal, payee=payee, amount=amount, now=now
+    body = _create(
+        tenant_id,
+        intent_id,
+        name=name,
+        principal=principal,
+        payee=payee,
+        amount=_amount(principal),
+        now=now,
     )
+    return _command(
+        tenant_id,
+        body,
+        name=f"{name}/create",
+        intent_id=intent_id,
+        issuer=Issuer.GATEWAY,
+        now=now,
+    )
+
+
+def _intent_id(tenant_id: TenantId, name: str) -> IntentId:
+    return IntentId(uuid8_of("bench.intent", tenant_id, name))
+
+
+def _amount(principal: bytes) -> int:
+    return _AMOUNT_MIN + int.from_bytes(principal[:2], "big")
+
+
+def _life(tenant_id: TenantId, name: str, *, now: datetime) -> tuple[Command, ...]:
+    intent_id = _intent_id(tenant_id, name)
+    principal, payee = _seed(tenant_id, name, "principal"), _seed(tenant_id, name, "payee")
+    amount = _amount(principal)
     evidence = _evidence(tenant_id, intent_id, name=name, payee=payee, amount=amount, now=now)
 
     def command(body: CommandBody, step: str) -> Command:
@@ -160,7 +197,7 @@ def _life(tenant_id: TenantId, name: str, *, now: datetime) -> tuple[Command, ..
     placed = _rail_answer(fund, RailAction.HOLD, amount, name, now=now)
     captured = _rail_answer(confirm, RailAction.CAPTURE, amount, name, now=now)
     return (
-        command(create, "create"),
+        _creation(tenant_id, name, now=now),
         fund,
         command(placed, "placed"),
         command(evidence, "evidence"),
