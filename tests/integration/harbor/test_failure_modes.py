@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -16,13 +17,21 @@ from confluent_kafka.admin._resource import ResourceType
 
 from deploy.local.server_process import free_port
 from schemas.ids import TenantId
+from schemas.messages.avro_codec import decode_as
+from schemas.messages.command_sealing import seal
+from schemas.messages.commands import Issuer
+from schemas.messages.operations import DeadLetter
 from schemas.partitioner import partition_of
+from schemas.replacing import replace
 from schemas.topics import COMMANDS, DEAD_LETTERS, GROUP_HARBOR, OUTCOMES, TIPS, ledger_topic
+from streams.runtime.clock import SystemClock
 from tests.integration.harbor.programs import PARTITIONS, SECONDS_MAX, Site, program_command
+from tests.support.builders import TENANT, a_command, create_intent
 from tests.support.records import plain_producer
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
+_A_DAY = timedelta(days=1)
 # What the broker gives a transaction of a dead process, in these tests.
 _HANGING_MILLISECONDS = 8_000
 
@@ -177,6 +186,37 @@ def test_a_command_in_a_partition_that_is_not_its_tenants_is_a_dead_letter_and_a
     assert [event["reason"] for event in alarm] == ["wrong_partition"]
     assert len(values_on(site, DEAD_LETTERS)) == 1
     assert entries(site, "acme", "bravo") == {"acme": 1, "bravo": 1}
+
+
+def test_a_command_of_a_type_that_its_issuer_may_not_send_is_a_dead_letter_and_alarms(
+    site: Site,
+) -> None:
+    """A stolen key of the rail worker, under its own name and under the gateway's: neither creates an intent."""
+    stolen = bytes(range(32))
+    creation = a_command(create_intent(deadline=SystemClock().now() + _A_DAY), number=1)
+    with site.harbor(PAYBOND_HARBOR_ISSUER_KEY_RAILS=stolen.hex()) as harbor:
+        assert create(site, TENANT) == 0
+        producer = plain_producer(site.bootstrap)
+        for issuer in (Issuer.RAILS, Issuer.GATEWAY):
+            producer.produce(
+                COMMANDS,
+                key=TENANT.encode(),
+                value=seal(replace(creation, issuer=issuer), stolen),
+                partition=partition_of(TENANT, PARTITIONS),
+            )
+            assert producer.flush(SECONDS_MAX) == 0
+        harbor.wait_for("command_refused_to_dead_letters", 2)
+        assert create(site, "bravo") == 0
+        alarms = harbor.events("command_refused_to_dead_letters")
+
+    letters = [decode_as(DeadLetter, value) for value in values_on(site, DEAD_LETTERS)]
+    reasons = ["issuer_mac_wrong", "issuer_type_not_allowed"]
+    assert sorted(event["reason"] for event in alarms) == reasons
+    assert sorted(letter.reason for letter in letters) == [
+        "issuer_mac_wrong: issuer gateway",
+        "issuer_type_not_allowed: issuer rails",
+    ]
+    assert entries(site, TENANT, "bravo") == {TENANT: 1, "bravo": 1}
 
 
 def test_a_topic_with_another_cleanup_policy_is_refused_by_name(site: Site) -> None:
