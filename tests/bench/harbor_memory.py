@@ -21,7 +21,7 @@ _STEPS = ("create", "fund", "hold placed", "evidence", "confirm", "captured")
 
 def run(share: float) -> Iterator[Figure]:
     intents = max(8, int(_INTENTS * share))
-    per_step = asyncio.run(_measured(intents))
+    per_step = asyncio.run(measured(intents))
     for step, seconds in zip(_STEPS, per_step, strict=True):
         yield Figure(name=f"Harbor, processor time of one {step}", value=seconds * 1e6, unit="µs")
     mean = sum(per_step) / len(per_step)
@@ -30,7 +30,7 @@ def run(share: float) -> Iterator[Figure]:
     )
 
 
-async def _measured(intents: int) -> list[float]:
+async def measured(intents: int) -> list[float]:
     """Seconds per command of each step, the median of several rounds over a growing ledger."""
     world, names = HarborWorld(), tenants(_TENANTS)
     for tenant_id in names:

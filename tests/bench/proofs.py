@@ -42,7 +42,7 @@ def run(share: float) -> Iterator[Figure]:
     entries = max(600, int(_ENTRIES * share))
     with durable_postgres() as server, fresh_database(server) as database:
         migrate(database.owner_dsn)
-        asyncio.run(_index(database, entries))
+        asyncio.run(index(database, entries))
         yield Figure(name="entries of the proofs' ledger", value=entries, unit="entries")
         waits = asyncio.run(_ask(database, entries, max(20, int(_ASKED * share))))
     for share_of_all in (0.5, 0.99):
@@ -54,7 +54,7 @@ def run(share: float) -> Iterator[Figure]:
         )
 
 
-async def _index(database: FreshDatabase, entries: int) -> None:
+async def index(database: FreshDatabase, entries: int) -> None:
     async with open_pool(
         database.login_dsn("paybond_streams"), program="bench-proofs", connections_max=2
     ) as pool:
