@@ -4,7 +4,7 @@ They come from the delivery reports of transactions that committed, so a restart
 batch and not from the last assignment.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
 from harbor.engine.local_state import RESTORED_TOPICS, note_writes
 from harbor.engine.ports import Clock, StateStore
@@ -30,7 +30,7 @@ class NotedStore:
 
     def scan(
         self, partition: int, namespace: str, prefix: bytes
-    ) -> AsyncIterator[tuple[bytes, bytes]]:
+    ) -> AsyncGenerator[tuple[bytes, bytes], None]:
         return self._store.scan(partition, namespace, prefix)
 
     async def write(self, writes: Mapping[int, Mapping[StoreKey, bytes | None]]) -> None:

@@ -4,7 +4,7 @@ It is a cache of the changelogs. Here it is wiped only if it belongs to another 
 may be is the assignment's to judge (`harbor.engine.local_state`). Never because it disagrees.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -57,7 +57,7 @@ class RocksDbStore:
 
     async def scan(
         self, partition: int, namespace: str, prefix: bytes
-    ) -> AsyncIterator[tuple[bytes, bytes]]:
+    ) -> AsyncGenerator[tuple[bytes, bytes], None]:
         start = _raw(partition, namespace, prefix)
         offset = len(_raw(partition, namespace, b""))
         snapshot = await self._thread.call(self._database.snapshot)

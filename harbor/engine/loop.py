@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from harbor.engine.batch import BatchRules, decide_batch
 from harbor.engine.batch_result import BatchResult
 from harbor.engine.checkpoint_signing import CheckpointSigner
+from harbor.engine.forgetting import Forgetting
 from harbor.engine.intake import Received, Rejected, take_in
 from harbor.engine.issuer import IssuerKeys
 from harbor.engine.observation import LoopObserver, SilentObserver
@@ -67,6 +68,7 @@ class HarborLoop:
         self._restores = Restores(parts.preparation.assigner)
         self._quarantines = Quarantines()
         self._suspects = Suspects(parts.preparation.store)
+        self._forgetting = Forgetting(parts.preparation.store)
         # Next input offset per partition that is being decided.
         self._next: dict[int, int] = {}
 
@@ -130,6 +132,7 @@ class HarborLoop:
                 await self._parts.consumer.seek(_first_offsets(remaining))
                 return
             remaining = remaining[len(share.records) :]
+        await self._forget(consumed.records)
 
     async def _change_ownership(self, consumed: Consumed) -> None:
         for partition in consumed.revoked:
@@ -241,6 +244,13 @@ class HarborLoop:
             self._quarantines.release(tenant_id)
         self._parts.signer.add(result.tips)
         self._parts.observer.committed(result)
+
+    async def _forget(self, decided: Sequence[InputRecord]) -> None:
+        """Only where both clocks, the log's and this machine's, say that it is time."""
+        if decided:
+            newest = max(record.timestamp for record in decided)
+            now = min(newest, self._parts.preparation.clock.now())
+            await self._forgetting.turn(self._next, now=now)
 
     async def _abort(self, share: Share, *, reason: str) -> None:
         """The overlay is dropped with the result; the store was not touched."""

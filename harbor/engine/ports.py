@@ -4,7 +4,7 @@ Each port has two adapters with one contract suite: the real one and `harbor.ada
 semantics (transactions, last stable offset, fencing by generation and transactional id, compaction, rebalances).
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NewType, Protocol
@@ -171,7 +171,7 @@ class StateStore(Protocol):
 
     def scan(
         self, partition: int, namespace: str, prefix: bytes
-    ) -> AsyncIterator[tuple[bytes, bytes]]:
+    ) -> AsyncGenerator[tuple[bytes, bytes], None]:
         """All (key, value) under a prefix, in key order, of one moment."""
 
     async def write(self, writes: Mapping[int, Mapping[tuple[str, bytes], bytes | None]]) -> None:

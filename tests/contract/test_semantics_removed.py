@@ -4,7 +4,7 @@ A case that passes here anyway would pass on any broker, and prove nothing about
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ async def _write_piece_by_piece(
 
 async def _scan_as_it_changes(
     store: MemoryStateStore, partition: int, namespace: str, prefix: bytes
-) -> AsyncIterator[tuple[bytes, bytes]]:
+) -> AsyncGenerator[tuple[bytes, bytes], None]:
     last = b""
     while True:
         rows = store._rows.get(partition, {})
@@ -138,7 +138,7 @@ async def _scan_as_it_changes(
 
 async def _scan_in_order_of_writing(
     store: MemoryStateStore, partition: int, namespace: str, prefix: bytes
-) -> AsyncIterator[tuple[bytes, bytes]]:
+) -> AsyncGenerator[tuple[bytes, bytes], None]:
     for (space, key), value in store._rows.get(partition, {}).items():
         if space == namespace and key.startswith(prefix):
             yield key, value

@@ -5,7 +5,15 @@ took effect and nobody was told. The default hook only lets others run.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -312,7 +320,7 @@ class MemoryStateStore:
 
     async def scan(
         self, partition: int, namespace: str, prefix: bytes
-    ) -> AsyncIterator[tuple[bytes, bytes]]:
+    ) -> AsyncGenerator[tuple[bytes, bytes], None]:
         await self._ask("store.scan", When.BEFORE)
         rows = self._rows.get(partition, {})
         found = [
