@@ -6,7 +6,7 @@ ratios are of medians. What each command makes Harbor write is counted in its fi
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -109,6 +109,7 @@ def _throughput(
         goal=at_least(10_000),
     )
     yield from turns[_HARBOR][-1].usage.figures("Harbor's turn")
+    yield from _processor_time(turns)
     for name, goal in _GOALS.items():
         yield Figure(name=name, value=per_second[name], unit="commands/s")
         yield Figure(
@@ -117,6 +118,17 @@ def _throughput(
             unit="ratio",
             goal=at_least(goal),
         )
+
+
+def _processor_time(turns: Mapping[str, Sequence[Answered]]) -> Iterator[Figure]:
+    """What a busy machine changes least: it waits for its turn, but does no more work."""
+    for name, answered in turns.items():
+        for whose in (name, "broker"):
+            each = median([one.usage.seconds[whose] / one.commands for one in answered])
+            of_whom = "" if whose == name else f", {name}'s turn"
+            yield Figure(
+                name=f"processor time of one command, {whose}{of_whom}", value=each * 1e6, unit="µs"
+            )
 
 
 def _latency(bench: BenchSite, share: float) -> Iterator[Figure]:

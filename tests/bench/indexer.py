@@ -44,9 +44,13 @@ _TILE_WIDTH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    per_second: float
+    entries: int
     usage: Usage
     megabytes: float
+
+    @property
+    def per_second(self) -> float:
+        return self.entries / self.usage.wall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,9 @@ def _figures(turns: dict[Kind, list[Indexed]]) -> Iterator[Figure]:
         goal=at_least(30_000),
     )
     yield from turns[Kind.VIEWS][-1].usage.figures("the indexer's turn")
+    for whose in ("indexer", "PostgreSQL"):
+        each = median([one.usage.seconds[whose] / one.entries for one in turns[Kind.VIEWS]])
+        yield Figure(name=f"processor time of one entry, {whose}", value=each * 1e6, unit="µs")
     unfenced = per_second[Kind.UNFENCED]
     yield Figure(name="the indexer without any checkpoint", value=unfenced, unit="entries/s")
     yield Figure(
@@ -164,7 +171,7 @@ def _turn(place: _Place, kind: Kind) -> Indexed:
         _assert_exactly_once(looking, place.entries)
         done = max(1, rows - first)
         megabytes = resident_megabytes(indexer.process.pid)
-        return Indexed(per_second=done / usage.wall, usage=usage, megabytes=megabytes)
+        return Indexed(entries=done, usage=usage, megabytes=megabytes)
 
 
 def _await_rows(looking: "psycopg.Connection[tuple[int]]", indexer: RunningIndexer) -> int:
