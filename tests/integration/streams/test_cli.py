@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,6 @@ from schemas.topics import ledger_topic
 from streams.cli import cli
 from streams.runtime.migrations import migrate
 from tests.integration.streams.indexing import Cluster, Look
-from tests.support.brokers import chosen_broker, running_broker
 from tests.support.databases import FreshDatabase
 from tests.support.ledgers import DEPLOYMENT, LEDGER_KEY, a_ledger
 from tests.support.log_search import search
@@ -26,12 +24,6 @@ from tests.support.log_search import search
 pytestmark = pytest.mark.integration
 
 SECONDS_MAX = 40.0
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with running_broker(chosen_broker()) as broker:
-        yield Cluster(bootstrap=broker.bootstrap)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Ledgers on a real broker into a real PostgreSQL: restarts, resets, fences, breaks, erasures."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -28,7 +27,6 @@ from tests.integration.streams.indexing import (
     indexing,
     settings_of,
 )
-from tests.support.brokers import chosen_broker, running_broker
 from tests.support.databases import FreshDatabase
 from tests.support.ledgers import (
     Ledger,
@@ -41,12 +39,6 @@ from tests.support.ledgers import (
 )
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with running_broker(chosen_broker()) as broker:
-        yield Cluster(bootstrap=broker.bootstrap, server=broker.server)
 
 
 @pytest.fixture
@@ -322,18 +314,18 @@ def test_members_share_the_ledgers_and_take_over_when_one_leaves(
 
 
 def test_a_broker_that_goes_away_ends_the_program_as_an_outage(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    own_cluster: Cluster, database: FreshDatabase, look: Look
 ) -> None:
-    if cluster.server is None:
+    if own_cluster.server is None:
         pytest.skip("this broker is not ours to stop")
     ledger = a_ledger("acme", ["open"])
-    _write_all(cluster, ledger)
+    _write_all(own_cluster, ledger)
 
     async def scenario() -> None:
-        async with indexing(settings_of(cluster, database)) as running:
+        async with indexing(settings_of(own_cluster, database)) as running:
             await running.until(lambda: look.seq("acme") == 2)
-            assert cluster.server is not None
-            await asyncio.to_thread(cluster.server.stop)
+            assert own_cluster.server is not None
+            await asyncio.to_thread(own_cluster.server.stop)
             await asyncio.wait({running.task}, timeout=SECONDS_MAX)
 
     with pytest.raises(BrokerUnavailableError):
