@@ -121,7 +121,8 @@ async def check_cluster(settings: HarborSettings) -> None:
     if reasons:
         advice = "" if settings.single_node else "; one machine without replication: --single-node"
         raise ConfigurationError(
-            f"{'; '.join(reasons)} (paybond-harbor topics diff shows all{advice})"
+            f"{'; '.join(reasons)} (paybond-harbor topics diff shows all; what may not be described "
+            f"looks missing, too: topics acls{advice})"
         )
 
 

@@ -72,10 +72,10 @@ def program_grants() -> tuple[Grant, ...]:
         for program in sorted(spec.readers):
             grants += _on_topic(program, spec, Right.READ, Right.DESCRIBE)
     for program in (Program.HARBOR, Program.CLI):
-        grants += _on_topic(program, LEDGER, Right.CREATE)
-        grants += [
-            grant for spec in TOPICS for grant in _on_topic(program, spec, Right.DESCRIBE_CONFIGS)
-        ]
+        grants += _on_topic(program, LEDGER, Right.CREATE, Right.DESCRIBE_CONFIGS)
+        # They hold the cluster to the table, whole: also the topics that they neither read nor write.
+        for spec in TOPICS:
+            grants += _on_topic(program, spec, Right.DESCRIBE, Right.DESCRIBE_CONFIGS)
     grants += _on_group(Program.HARBOR, GROUP_HARBOR)
     grants += _on_group(Program.RAILS, GROUP_RAILS)
     for name in ("paybond-views", "paybond-signal", "paybond-reconciliation"):

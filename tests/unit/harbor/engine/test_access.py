@@ -9,7 +9,7 @@ from harbor.engine.access import (
     tenant_grants,
 )
 from schemas.ids import TenantId
-from schemas.topics import COMMANDS, LEDGER_PREFIX, Program
+from schemas.topics import COMMANDS, LEDGER_PREFIX, TOPICS, Program
 
 
 def who_may(right: Right, name: str) -> set[str]:
@@ -61,3 +61,11 @@ def test_a_reader_outside_any_group_may_find_its_coordinator_and_join_nothing() 
     }
 
     assert readers == {(principal_of(program), Right.DESCRIBE) for program in Program}
+
+
+def test_whoever_holds_the_cluster_to_the_table_may_describe_all_of_it() -> None:
+    checkers = {principal_of(Program.HARBOR), principal_of(Program.CLI)}
+
+    for name in (*(spec.name for spec in TOPICS), LEDGER_PREFIX):
+        assert checkers <= who_may(Right.DESCRIBE, name)
+        assert checkers <= who_may(Right.DESCRIBE_CONFIGS, name)

@@ -1,0 +1,110 @@
+"""One intent from creation to release where every program has only the rights that `topics acls` grants it."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from deploy.local.demo import create_and_tell, terms_of
+from deploy.local.demo_client import DemoClient
+from deploy.local.demo_plan import PlannedIntent, Story
+from deploy.local.demo_report import Told
+from deploy.local.programs import Port, ProgramName
+from schemas.topics import Program
+from streams.runtime.clock import SystemClock
+from tests.e2e.guarded_stack import GuardedStack, guarded_stack
+from tests.e2e.test_demo_path import planned
+
+pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
+
+_TENANT = ("--tenant", "tenant-vec")
+_TOOLS: tuple[tuple[Program, tuple[str, ...]], ...] = (
+    (Program.CLI, ("status",)),
+    (Program.CLI, ("fsck", "--all")),
+    (Program.CLI, ("topics", "diff")),
+    (Program.CLI, ("schemas", "check")),
+    (Program.CLI, ("tenants", "create", "tenant-two", "--environment", "sandbox")),
+    (Program.CLI, ("tenants", "list")),
+    (Program.CLI, ("quarantine", "list")),
+    (Program.CLI, ("dead-letters", "list")),
+    (Program.CLI, ("effects", "list")),
+    (Program.CLI, ("holds", "list")),
+    (Program.CLI, ("rails", "pause", *_TENANT, "--reason", "a test")),
+    (Program.CLI, ("rails", "status")),
+    (Program.CLI, ("rails", "resume", *_TENANT, "--reason", "a test")),
+    (Program.STREAMS, ("status",)),
+    (Program.STREAMS, ("checkpoints", "list")),
+    (Program.STREAMS, ("quarantine", "list")),
+)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[GuardedStack]:
+    with guarded_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def intent() -> PlannedIntent:
+    return planned(Story.DONE)
+
+
+def _told(stack: GuardedStack, intent: PlannedIntent) -> Told:
+    async def conversation() -> Told:
+        async with httpx.AsyncClient(
+            base_url=stack.machine.url(Port.GATEWAY), timeout=30, trust_env=False
+        ) as http:
+            client = DemoClient(
+                http,
+                stack.tenant,
+                now=SystemClock().now,
+                random_hex=lambda: secrets.token_hex(16),
+            )
+            return await create_and_tell(client, intent, terms_of(intent))
+
+    return asyncio.run(conversation())
+
+
+def test_without_rights_a_program_sees_no_topic_and_says_which_right_may_be_missing(
+    stack: GuardedStack,
+) -> None:
+    """The others mean something: users are known, and what nobody granted is refused."""
+    assert stack.refused.returncode == 1
+    assert "paybond.commands does not exist" in stack.refused.stdout
+    assert "what may not be described looks missing, too: topics acls" in stack.refused.stdout
+
+
+def test_an_intent_goes_from_creation_to_release_with_the_rights_that_are_granted(
+    stack: GuardedStack, intent: PlannedIntent
+) -> None:
+    told = _told(stack, intent)
+
+    assert told.fault is None
+    assert told.state == "released"
+    assert {watched.restarts for watched in stack.supervisor.watched} == {0}
+    logs = {name: stack.log(name) for name in ProgramName}
+    assert [name for name, log in logs.items() if "AUTHORIZATION" in log] == []
+
+
+@pytest.mark.parametrize(("program", "arguments"), _TOOLS, ids=str)
+def test_a_tool_does_its_work_with_the_rights_that_are_granted(
+    stack: GuardedStack, program: Program, arguments: tuple[str, ...]
+) -> None:
+    ended = stack.run(program, *arguments)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "AUTHORIZATION" not in ended.stderr
+
+
+def test_the_intent_is_shown_with_the_rights_that_are_granted(
+    stack: GuardedStack, intent: PlannedIntent
+) -> None:
+    shown = stack.run(
+        Program.CLI, "intents", "show", *_TENANT, "--intent", intent.intent_id, "--json"
+    )
+
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)
