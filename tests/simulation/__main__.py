@@ -15,6 +15,7 @@ def main() -> int:
         "--mutant", choices=sorted(CATALOGUE), help="with this piece of code changed"
     )
     parser.add_argument("--seeds", type=int, default=1, help="so many runs from --seed on")
+    parser.add_argument("--processes", type=int, help="on so many cores; else on all")
     parser.add_argument("--histories", action="store_true", help="the history of each of --seeds")
     parser.add_argument("--document", action="store_true", help="write docs/testing.md's table")
     arguments = parser.parse_args()
@@ -22,7 +23,8 @@ def main() -> int:
         document.write()
         return 0
     if arguments.seeds > 1 and not arguments.histories:
-        return _search(arguments.seed, arguments.seeds, arguments.mutant)
+        seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+        return _search(seeds, arguments.mutant, processes=arguments.processes)
     be_quiet()
     mutant = None if arguments.mutant is None else CATALOGUE[arguments.mutant]
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
@@ -40,16 +42,16 @@ def _show(run: Run) -> int:
     return 1
 
 
-def _search(first: int, count: int, mutant: str | None) -> int:
+def _search(seeds: range, mutant: str | None, *, processes: int | None) -> int:
     found = 0
-    for run in run_many(range(first, first + count), mutant=mutant):
+    for run in run_many(seeds, mutant=mutant, processes=processes):
         if run.finding is not None:
             found += 1
             sys.stdout.write(
                 f"{run.seed}: {run.finding.rule.name} after {run.finding.committed} commands:"
                 f" {run.finding.detail[:200]}\n"
             )
-    sys.stdout.write(f"{found} of {count} runs found something\n")
+    sys.stdout.write(f"{found} of {len(seeds)} runs found something\n")
     return 1 if found else 0
 
 

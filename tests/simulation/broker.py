@@ -13,12 +13,13 @@ SESSION = timedelta(seconds=6)
 TRANSACTION_TIMEOUT = timedelta(seconds=10)
 
 
-class _NotedGroup(ConsumerGroup):
+class NotedGroup(ConsumerGroup):
     """Tells when somebody may get or lose something by its next poll."""
 
     def __init__(self, name: str, changed: Callable[[], None]) -> None:
         super().__init__(name)
         self._changed = changed
+        self._turned = 0
 
     def join(self, member: str, topic: str) -> None:
         super().join(member, topic)
@@ -32,11 +33,23 @@ class _NotedGroup(ConsumerGroup):
         super().rebalance()
         self._changed()
 
+    def exchange(self) -> None:
+        """Everybody gets what another had, at the polls to come."""
+        self._turned += 1
+        self.rebalance()
+
     def poll(self, member: str, partitions: int) -> OwnershipChange:
         change = super().poll(member, partitions)
         if change.assigned or change.revoked:
             self._changed()
         return change
+
+    def _targets(self, topic: str, partitions: int) -> dict[str, set[int]]:
+        targets = super()._targets(topic, partitions)
+        names = sorted(targets)
+        return {
+            name: targets[names[(at + self._turned) % len(names)]] for at, name in enumerate(names)
+        }
 
 
 class SimulatedKafka(MemoryKafka):
@@ -96,10 +109,10 @@ class SimulatedKafka(MemoryKafka):
         super().commit(handle)
         self._committed[handle.transactional_id] = handle.epoch
 
-    def group(self, name: str) -> ConsumerGroup:
+    def group(self, name: str) -> NotedGroup:
         found = self._groups.get(name)
-        if found is None:
-            found = self._groups[name] = _NotedGroup(name, self._change)
+        if not isinstance(found, NotedGroup):
+            found = self._groups[name] = NotedGroup(name, self._change)
         return found
 
     def _end(self, producer: _Producer, *, is_committed: bool) -> None:

@@ -48,6 +48,8 @@ class Client(Actor):
         self._parties = parties
         self._rng = random.Random(f"{world.seed}/client/{number}")
         self._made = 0
+        # What it calls its things by: there is one client per tenant, and another tenant's may use the same words.
+        self._alias = "client" if world.shares_ids else self.name
 
     @property
     def tenant_id(self) -> TenantId:
@@ -55,7 +57,8 @@ class Client(Actor):
 
     async def run(self, stories: int) -> None:
         for story in range(stories):
-            await self._live(uuid8_of("simulation", self.world.seed_text, self.name, str(story)))
+            named = uuid8_of("simulation", self.world.seed_text, self._alias, str(story))
+            await self._live(named)
         self.is_done = True
 
     async def _live(self, intent_id: str) -> None:
@@ -164,7 +167,12 @@ class Client(Actor):
 
     async def _trespass(self) -> None:
         """Ask for an intent that is another tenant's."""
-        others = [key for key in self.world.amounts if key[0] != self.tenant_id]
+        amounts = self.world.amounts
+        others = [
+            key
+            for key in amounts
+            if key[0] != self.tenant_id and (self.tenant_id, key[1]) not in amounts
+        ]
         if others and self.world.faults.is_active:
             self.world.faults.happened(Fault.CROSS_TENANT)
             _, intent_id = others[self._rng.randrange(len(others))]
@@ -211,6 +219,7 @@ class Client(Actor):
         """None = no answer: the connection broke, nobody listened, or patience ended."""
         world, scheduler = self.world, self.world.scheduler
         await scheduler.park(self, "ask")
+        world.auditor.answers.asked(self.who, wish, identity)
         request = requests.request_of(
             wish, identity, self.who, now=scheduler.now, request_id=self._name("request")
         )
@@ -238,7 +247,7 @@ class Client(Actor):
 
     def _name(self, what: str) -> str:
         self._made += 1
-        return f"{what}-{self.name}-{self._made}"
+        return f"{what}-{self._alias}-{self._made}"
 
 
 def _members(response: Response) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class Fault(StrEnum):
     STORE_LOST = "store that is gone"
     TRANSACTION_TIMED_OUT = "hanging transaction, ended by the broker"
     REBALANCE = "rebalance in the middle"
+    EXCHANGE = "processes of Harbor that exchange their partitions"
+    GROUP_MOVED_BACK = "group offsets that somebody moved back"
+    GROUP_LOST = "group offsets that expired"
+    PUBLISHED_SLOWLY = "publication of a checkpoint that takes seconds"
     COMPACTION = "compaction pass"
     CLOCK_BACK = "clock that steps back"
     CLOCK_FORWARD = "clock that steps forward"
@@ -40,6 +44,8 @@ class Fault(StrEnum):
     DATABASE_OUT = "database out"
     HINT_LOST = "broker offset of the indexer that is lost"
     HINT_RESET = "broker offsets of the indexer, reset to the beginning"
+    CHECKPOINT_LOWERED = "checkpoints of the tables, set back to the beginning"
+    INDEXER_REBALANCE = "indexers that exchange their partitions"
     RAIL_ANSWER_LOST = "rail answer that is lost"
     RAIL_ANSWER_TWICE = "rail answer that comes twice"
     RAIL_ANSWER_LATE = "rail answer that comes late"
@@ -49,6 +55,7 @@ class Fault(StrEnum):
     OTHER_BODY = "key used again with another body"
     NONCE_AGAIN = "nonce used again"
     CROSS_TENANT = "another tenant's intent asked for"
+    SAME_IDS = "tenants that choose the same ids, keys and nonces"
     WRONG_SIGNATURE = "signature that does not hold"
     OTHER_KEY = "party under another key"
     FORGED = "command with a forged MAC"
@@ -122,6 +129,11 @@ _HAVE_AFTER = frozenset(
 )
 _ABORTABLE_CALLS = ("transactions.produce", "transactions.flush", "transactions.commit")
 _OUTAGE_CALLS = ("checkpoints.publish", "reader.end_offset", "sender.send", "consumer.consume")
+# Where a process has read and not yet written: what it does after a long sleep is what fences are for.
+_AT_A_BATCH = ("signatures.verify_each", "transactions.begin", "transactions.produce") * 6
+# A batch makes three writes, and between two of them is where half of one would show.
+_OF_THE_STORE = ("store.write",) * 4
+_AT_ROWS = ("tables.store_entries", "tables.store_operations", "tables.store_bodies") * 4
 _NTH_MAX = 14
 _EITHER = ("before", "after")
 _SELDOM = (0, 0, 1)
@@ -147,19 +159,19 @@ def _planned(rng: random.Random, fault: Fault, calls: Sequence[str], side: str) 
 
 def _plan(rng: random.Random) -> list[Planned]:
     kinds: tuple[tuple[Fault, tuple[str, ...], tuple[str, ...], tuple[int, ...]], ...] = (
-        (Fault.CRASH_BEFORE, HARBOR_CALLS, ("before",), (0, 1, 1, 2, 3)),
-        (Fault.CRASH_AFTER, HARBOR_CALLS, ("after",), (0, 1, 1, 2)),
+        (Fault.CRASH_BEFORE, HARBOR_CALLS + _OF_THE_STORE, ("before",), (0, 1, 1, 2, 3)),
+        (Fault.CRASH_AFTER, HARBOR_CALLS + _OF_THE_STORE, ("after",), (0, 1, 1, 2)),
         (Fault.ABORTABLE, _ABORTABLE_CALLS, ("before",), (0, 0, 1, 2)),
         (Fault.RETRIABLE, ("transactions.commit",), _EITHER, _SELDOM),
         (Fault.OUTAGE, _OUTAGE_CALLS, _EITHER, _SELDOM),
-        (Fault.FREEZE, HARBOR_CALLS, _EITHER, _SELDOM),
-        (Fault.ZOMBIE, HARBOR_CALLS, _EITHER, _SELDOM),
+        (Fault.FREEZE, HARBOR_CALLS + _AT_A_BATCH, _EITHER, (0, 1)),
+        (Fault.ZOMBIE, HARBOR_CALLS + _AT_A_BATCH, _EITHER, (0, 1)),
         (Fault.HANGING, ("transactions.commit",), ("before",), _SELDOM),
         (Fault.STOP, HARBOR_CALLS, _EITHER, _SELDOM),
         (Fault.RAIL_CRASH, RAIL_CALLS, _EITHER, _SELDOM),
         (Fault.GATEWAY_CRASH, GATEWAY_CALLS, _EITHER, _SELDOM),
         (Fault.INDEXER_CRASH, INDEXER_CALLS, _EITHER, (0, 1, 1)),
-        (Fault.INDEXER_ZOMBIE, INDEXER_CALLS, _EITHER, _SELDOM),
+        (Fault.INDEXER_ZOMBIE, INDEXER_CALLS + _AT_ROWS, _EITHER, _SELDOM),
         (Fault.DATABASE_OUT, INDEXER_CALLS[1:], _EITHER, _SELDOM),
     )
     planned = [

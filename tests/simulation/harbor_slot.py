@@ -5,6 +5,7 @@ The loop, the tick, the signer and the assignment protocol run as they are; only
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from harbor.adapters.memory.ports import (
 )
 from harbor.adapters.memory.rails import MemoryCommandSender
 from harbor.adapters.memory.signature_pool import MemorySignaturePool
+from harbor.adapters.noted_store import NotedStore
 from harbor.domain.decision import RailPolicy
 from harbor.engine.assignment import KafkaAssigner
 from harbor.engine.batch import BatchRules
@@ -26,7 +28,7 @@ from harbor.engine.checkpoint_signing import CheckpointSigner, LedgerKey
 from harbor.engine.intake import Rejected
 from harbor.engine.loop import HarborLoop, LoopParts
 from harbor.engine.observation import SilentObserver
-from harbor.engine.ports import FencedError
+from harbor.engine.ports import FencedError, OutputRecord
 from harbor.engine.preparation import Preparation
 from harbor.recovery.tick import RecoveryTick
 from schemas.errors import BrokerUnavailableError, OwnershipLostError
@@ -47,6 +49,7 @@ _RESTART_SECONDS_MAX = 12
 _FETCH_WAIT = timedelta(seconds=20)
 _HANG_SECONDS_MAX = 40
 _SNAPSHOT_IN_PERCENT = 15
+_PUBLICATION = timedelta(seconds=1)
 # What a process may end by without anybody's mistake: a fence, an outage, or death.
 _EXPLAINED = (Stopped, OwnershipLostError, FencedError, BrokerUnavailableError, CursedError)
 
@@ -62,8 +65,15 @@ class HarborProcess(Process):
         self.store = MemoryStateStore(process=name, hook=self.hook)
         self.store.go_back_to(rows)
         reader = MemoryLogReader(kafka, process=name, hook=self.hook)
+        transactions = MemoryTransactions(
+            kafka,
+            process=name,
+            transactional_id=f"paybond-harbor-{slot.number}",
+            hook=self.hook,
+        )
+        store = NotedStore(self.store, take_committed=transactions.take_committed, clock=self)
         self.signer = CheckpointSigner(
-            MemoryCheckpoints(kafka, process=name, hook=self.hook),
+            _SlowCheckpoints(self),
             key=LedgerKey(deployment=DEPLOYMENT, seed=LEDGER_SEED),
             partitions=partitions,
         )
@@ -71,18 +81,13 @@ class HarborProcess(Process):
         self.loop = HarborLoop(
             LoopParts(
                 consumer=self._consumer,
-                transactions=MemoryTransactions(
-                    kafka,
-                    process=name,
-                    transactional_id=f"paybond-harbor-{slot.number}",
-                    hook=self.hook,
-                ),
+                transactions=transactions,
                 preparation=Preparation(
-                    store=self.store,
+                    store=store,
                     reader=reader,
                     pool=MemorySignaturePool(process=name, hook=self.hook),
                     assigner=KafkaAssigner(
-                        reader=reader, store=self.store, clock=self, partitions=partitions
+                        reader=reader, store=store, clock=self, partitions=partitions
                     ),
                     clock=self,
                 ),
@@ -94,7 +99,7 @@ class HarborProcess(Process):
             )
         )
         self._tick = RecoveryTick(
-            store=self.store,
+            store=store,
             sender=MemoryCommandSender(
                 kafka,
                 process=name,
@@ -161,6 +166,20 @@ def _hang_of(fault: Fault, rng: random.Random) -> timedelta:
             return SESSION + (TRANSACTION_TIMEOUT - SESSION) * (0.1 + 0.85 * rng.random())
         case _:
             return timedelta(seconds=1 + rng.randrange(_HANG_SECONDS_MAX))
+
+
+class _SlowCheckpoints(MemoryCheckpoints):
+    """Now and then a publication takes its time; the loop goes on and commits the next tips meanwhile."""
+
+    def __init__(self, process: HarborProcess) -> None:
+        super().__init__(process.world.kafka, process=process.name, hook=process.hook)
+        self._owner = process
+
+    async def publish(self, records: Sequence[OutputRecord]) -> None:
+        percent = self._owner.world.publishes_slowly_in_percent
+        if self._owner.world.faults.is_drawn(Fault.PUBLISHED_SLOWLY, in_percent=percent):
+            await self._owner.sleep(_PUBLICATION)
+        await super().publish(records)
 
 
 class _Snapshots(SilentObserver):

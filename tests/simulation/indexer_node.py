@@ -3,7 +3,7 @@
 What outlives a member is `IndexerGroup`'s: tables, checkpoints, quarantine and the group's committed offsets.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from schemas.canonical import ed25519
 from schemas.errors import BrokerUnavailableError, DatabaseUnavailableError, OwnershipLostError
 from schemas.topics import CHECKPOINTS, EVIDENCE, LEDGER_PREFIX, OUTCOMES
 from streams.runtime.batch_loop import BatchLoop
+from streams.runtime.checkpoints import Position
 from streams.runtime.memory.stores import MemoryCheckpoints, MemoryDeadLetters, MemoryQuarantine
 from streams.runtime.metrics import Metrics
 from streams.runtime.records import PartitionOwner, Record, TopicPartition
+from streams.views import ledger_view
 from streams.views.chain_check import TrustedKeys
 from streams.views.checkpoints_view import CheckpointsView
 from streams.views.evidence_view import EvidenceView
@@ -55,7 +57,9 @@ class IndexerGroup:
         self.members: dict[str, IndexerProcess] = {}
         self.owners: dict[TopicPartition, str] = {}
         self._started = 0
-        self._is_resetting = False
+        # What an operator does once everybody has stopped.
+        self._when_stopped: Callable[[], None] | None = None
+        self._turned = 0
 
     def start(self) -> None:
         for _ in range(MEMBERS):
@@ -75,7 +79,8 @@ class IndexerGroup:
         names = sorted(self.members)
         if name not in names:
             return []
-        return self.partitions()[names.index(name) :: len(names)]
+        place = (names.index(name) + self._turned) % len(names)
+        return self.partitions()[place :: len(names)]
 
     def expel(self, process: "IndexerProcess") -> None:
         """Its session is over: what it owned is anybody's."""
@@ -83,15 +88,44 @@ class IndexerGroup:
             self.owners = {at: n for at, n in self.owners.items() if n != process.name}
             self.world.kafka.version += 1
 
+    def rebalance(self) -> None:
+        """Everybody gets what another had."""
+        self._turned += 1
+        self.world.kafka.version += 1
+
     def reset_to_earliest(self) -> None:
         """An operator stops the group, sets its offsets to the beginning, and starts it again."""
-        self._is_resetting = True
+        self._stop_for(self._forget_committed)
+
+    def lower_checkpoints(self) -> None:
+        """As after a restore of that table alone: rows stay, and every entry comes again as if it were new."""
+        self._stop_for(self._forget_checkpoints)
+
+    def _stop_for(self, act: Callable[[], None]) -> None:
+        self._when_stopped = act
         for process in self.members.values():
             process.is_stopping = True
 
+    def _forget_committed(self) -> None:
+        self.committed = dict.fromkeys(self.committed, 0)
+
+    def _forget_checkpoints(self) -> None:
+        self.world.auditor.checkpoints.lowered()
+        rows = self.checkpoints.rows
+        for key, row in rows.items():
+            if key[0] == ledger_view.NAME:
+                rows[key] = Position(
+                    projection=row.projection,
+                    at=row.at,
+                    epoch=row.epoch,
+                    hint_acked=row.hint_acked,
+                )
+
     def is_behind(self) -> bool:
-        """Whether a record is not in the tables yet, or a checkpoint not published."""
+        """Whether a record is not in the tables yet, or a checkpoint not published; what is stopped stays behind."""
         kafka = self.world.kafka
+        if any(held.release is None for held in self.quarantine._rows):
+            return False
         positions = {at: position for (_, at), position in self.checkpoints.rows.items()}
         for at in self.partitions():
             end = kafka.partition(at.topic, at.partition).last_stable_offset
@@ -114,9 +148,9 @@ class IndexerGroup:
             world.unexplained(process.name, error)
         if error is None:
             self.expel(process)
-        if self._is_resetting and not self.members:
-            self._is_resetting = False
-            self.committed = dict.fromkeys(self.committed, 0)
+        if self._when_stopped is not None and not self.members:
+            self._when_stopped()
+            self._when_stopped = None
         scheduler.at(
             scheduler.now + SESSION, lambda: self.expel(process), f"{process.name} is over"
         )

@@ -53,11 +53,18 @@ def run_seed(seed: int, mutant: Mutant | None = None) -> Finding | None:
     return run_whole(seed, mutant).finding
 
 
-def run_many(seeds: Iterable[int], *, mutant: str | None = None) -> Iterator[Run]:
-    """In the order of `seeds`, on all cores; each process runs whole seeds. `mutant` = a name of the catalogue."""
+def run_many(
+    seeds: Iterable[int], *, mutant: str | None = None, processes: int | None = None
+) -> Iterator[Run]:
+    """In the order of `seeds`, on all cores or so many; each process runs whole seeds.
+
+    `mutant` = a name of the catalogue.
+    """
     jobs = [(seed, mutant) for seed in seeds]
     with ProcessPoolExecutor(
-        max_workers=os.cpu_count(), mp_context=get_context("spawn"), initializer=be_quiet
+        max_workers=processes or os.cpu_count(),
+        mp_context=get_context("spawn"),
+        initializer=be_quiet,
     ) as pool:
         yield from pool.map(_run_job, jobs, chunksize=_CHUNK)
 

@@ -1,7 +1,7 @@
 """One run: a cluster, two slots of Harbor, gateways, a rail, clients, and everything that a seed lets go wrong."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from schemas.messages.commands import (
 )
 from schemas.messages.shared import Actor as CommandActor
 from schemas.messages.shared import ActorKind, Environment, SettlementMode
-from schemas.topics import GROUP_HARBOR, ledger_topic
+from schemas.topics import COMMANDS, GROUP_HARBOR, ledger_topic
 from tests.simulation import troubles
 from tests.simulation.audit.auditor import Auditor
 from tests.simulation.audit.rest_audit import check_rest, unrest
@@ -76,7 +76,8 @@ class World:
         self.true_clock = _TrueClock(self.scheduler)
         self.broker_skew = timedelta()
         self.clock_ahead_max = timedelta()
-        late_percent = self.rng.choice((0, 0, 30))
+        self.publishes_slowly_in_percent = self.rng.choice((0, 0, 40))
+        late_percent = self.rng.choice((0, 30, 60))
         self.kafka = SimulatedKafka(
             stamp=lambda: self.scheduler.now + self.broker_skew,
             now=self.true_clock.now,
@@ -84,6 +85,7 @@ class World:
             later=self._later,
         )
         self.kafka.create_paybond_topics(partitions=PARTITIONS)
+        self.shares_ids = self.rng.randrange(3) == 0
         self.records_max = self.rng.choice((1, 2, 4, 8, 100))
         self.history: list[str] = []
         self.committed = 0
@@ -92,6 +94,8 @@ class World:
         # Records that are no commands, by place; with whom to answer, if anybody.
         self.junk: dict[tuple[int, int], Command | None] = {}
         self.poisoned: set[tuple[int, int]] = set()
+        # Where somebody put the group's offsets, until the next transaction moves them on.
+        self.group_moved: dict[int, int] = {}
         self._topic_made_at: dict[str, int] = {}
         self._violation: ViolationError | None = None
         self.registry = Registry(api_keys={}, agent_keys={})
@@ -100,6 +104,8 @@ class World:
         self.indexers = IndexerGroup(self)
         self.gateways = [GatewayNode(self, number) for number in range(2)]
         self.clients = self._make_clients()
+        if self.shares_ids and len(self.clients) > 1:
+            self.faults.happened(Fault.SAME_IDS)
         self.auditor = Auditor(self)
         self.troubles = troubles.plan(self)
         self.curse = Curse(self, self.rng.choice((0,) * 14 + (1, 3)))
@@ -208,6 +214,7 @@ class World:
             if kafka.version != version:
                 version = kafka.version
                 self.auditor.look()
+            self.auditor.checkpoints.look()
             if self._violation is not None:
                 raise self._violation
             if step is Step.RAN or self._unfinished or self.faults.is_active:
@@ -325,6 +332,18 @@ class World:
 
     def rebalance(self) -> None:
         self.kafka.group(GROUP_HARBOR).rebalance()
+
+    def exchange(self) -> None:
+        self.kafka.group(GROUP_HARBOR).exchange()
+
+    def move_group(self, offsets: Mapping[int, int | None]) -> None:
+        """None = the group's offset is gone."""
+        group = self.kafka.group(GROUP_HARBOR)
+        for partition, offset in offsets.items():
+            group.forget((COMMANDS, partition))
+            if offset is not None:
+                group.commit({(COMMANDS, partition): offset})
+            self.group_moved[partition] = offset or 0
 
 
 def provisioning(tenant_id: TenantId, attempt: int) -> Command:

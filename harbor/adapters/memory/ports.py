@@ -159,6 +159,9 @@ class MemoryTransactions(HookedPort):
         super().__init__(kafka, process=process, hook=hook)
         self._transactional_id = transactional_id
         self._handle: ProducerHandle | None = None
+        # Per topic and partition the last offset of the open transaction, and the one after it of committed ones.
+        self._last: dict[tuple[str, int], int] = {}
+        self._committed: dict[tuple[str, int], int] = {}
 
     async def initialize(self) -> None:
         await self._before("transactions.initialize")
@@ -168,12 +171,13 @@ class MemoryTransactions(HookedPort):
     async def begin(self) -> None:
         await self._before("transactions.begin")
         self._kafka.begin(self._held)
+        self._last = {}
         await self._after("transactions.begin")
 
     async def produce(self, records: Sequence[OutputRecord]) -> None:
         await self._before("transactions.produce")
         for record in records:
-            self._kafka.produce(
+            self._last[record.topic, record.partition] = self._kafka.produce(
                 self._held,
                 record.topic,
                 record.partition,
@@ -198,6 +202,7 @@ class MemoryTransactions(HookedPort):
         await self._before("transactions.commit")
         self._kafka.commit(self._held)
         await self._after("transactions.commit")
+        self._committed.update({place: last + 1 for place, last in self._last.items()})
 
     async def abort(self) -> None:
         await self._before("transactions.abort")
@@ -207,6 +212,11 @@ class MemoryTransactions(HookedPort):
     async def close(self) -> None:
         await self._before("transactions.close")
         await self._after("transactions.close")
+
+    def take_committed(self) -> Mapping[tuple[str, int], int]:
+        """As the real one: for `harbor.adapters.noted_store`."""
+        taken, self._committed = self._committed, {}
+        return taken
 
     @property
     def _held(self) -> ProducerHandle:

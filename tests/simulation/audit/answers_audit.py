@@ -2,11 +2,12 @@
 
 import json
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schemas.messages.commands import Command
 from schemas.messages.outcomes import IntentAnswer, Outcome
 from tests.simulation.audit.rules import Rule, ViolationError
-from tests.simulation.requests import Credentials
+from tests.simulation.requests import Credentials, Identity, Wish
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Given
@@ -14,15 +15,40 @@ if TYPE_CHECKING:
 _Key = tuple[str, str, bytes]
 
 
+class _Said(NamedTuple):
+    tenant_id: str
+    intent_id: str
+    input_hash: bytes
+    nonce: tuple[str, str] | None
+
+
 class AnswersAudit:
     """Every outcome that was ever published, and the first answer that each request got."""
 
     def __init__(self) -> None:
         self._published: dict[_Key, list[Outcome]] = defaultdict(list)
+        self._asked: dict[str, set[_Said]] = {}
         self._last: dict[bytes, bytes] = {}
         self._first: dict[_Key, bytes] = {}
         self._latest: dict[tuple[str, str], Outcome] = {}
         self.checked = 0
+
+    def asked(self, who: Credentials, wish: Wish, identity: Identity) -> None:
+        """Before the request is sent."""
+        command_id = identity.command_id(wish, who.key_id)
+        nonce = None if wish.mutation.purpose is None else (who.key_id, identity.nonce)
+        said = _Said(who.tenant_id, wish.intent_id, wish.input_hash, nonce)
+        self._asked.setdefault(command_id, set()).add(said)
+
+    def check_command(self, command: Command) -> None:
+        """A gateway's, once it is decided. Raises ViolationError."""
+        spent = command.spent
+        nonce = None if spent is None else (spent.key_id, spent.nonce)
+        said = _Said(command.tenant_id, command.intent_id or "", command.input_hash, nonce)
+        if said not in self._asked.get(command.command_id, ()):
+            raise ViolationError(
+                Rule.COMMAND_SAYS, f"nobody asked for {type(command.body).__name__} {said}"
+            )
 
     def last_value(self, key: bytes) -> bytes | None:
         return self._last.get(key)

@@ -14,7 +14,7 @@ from harbor.adapters.memory.partition_log import (
 )
 from schemas.errors import CodecError
 from schemas.messages.avro_codec import decode_as
-from schemas.messages.commands import Command
+from schemas.messages.commands import Command, Issuer
 from schemas.messages.outcomes import Outcome
 from schemas.messages.tips import Position, SignedCheckpoint, Tip
 from schemas.topics import (
@@ -34,7 +34,9 @@ from tests.simulation.audit import comparison
 from tests.simulation.audit.answers_audit import AnswersAudit
 from tests.simulation.audit.chain_audit import ChainAudit
 from tests.simulation.audit.ledger_model import Expected, ExpectedOutcome, LedgerModel, Stored
+from tests.simulation.audit.rail_audit import RailAudit
 from tests.simulation.audit.rules import Rule, ViolationError
+from tests.simulation.audit.tables_audit import CheckpointsAudit
 from tests.simulation.requests import Credentials
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Auditor:
             tenant_id: ChainAudit(tenant_id) for tenant_id in world.tenants
         }
         self.answers = AnswersAudit()
+        self.rail = RailAudit(world)
+        self.checkpoints = CheckpointsAudit(world)
         self.positions = dict.fromkeys(range(world.partitions), 0)
         self.decided = 0
         self.effects: dict[str, tuple[object, ...]] = {}
@@ -70,7 +74,6 @@ class Auditor:
         self._seen_to: dict[Place, int] = {}
         self._logs: dict[Place, PartitionLog] = {}
         self._topics_known = -1
-        self._asked_of_rail = 0
 
     def look(self) -> None:
         """Raises ViolationError."""
@@ -95,14 +98,12 @@ class Auditor:
         for record in _all(fresh, CHECKPOINTS):
             signed = decode_as(SignedCheckpoint, record.value or b"")
             self.chains[signed.tenant_id].check_checkpoint(record, signed)
-        self._check_rail()
+        for partition in range(self.world.partitions):
+            self.rail.committed(fresh.get((EFFECTS, partition), []), partition=partition)
+        self.rail.look()
 
     def answered(self, who: Credentials, given: "Given") -> None:
         self.answers.check(who, given)
-
-    def status_of(self, tenant_id: str, command_id: str) -> Stored | None:
-        """What the model keeps for a command."""
-        return self.model.tenant(tenant_id).stored.get(command_id)
 
     def _fresh(self) -> dict[Place, list[StoredRecord]]:
         """Everything that was committed since the last look, by topic and partition.
@@ -164,8 +165,9 @@ class Auditor:
                     Rule.POSITION, f"partition {partition}: {position.next_offset} after {before}"
                 )
             before = position.next_offset
+            self.world.group_moved.pop(partition, None)
         committed = self.world.kafka.group(GROUP_HARBOR).committed((COMMANDS, partition)) or 0
-        if committed != before:
+        if committed != self.world.group_moved.get(partition, before):
             raise ViolationError(
                 Rule.POSITION,
                 f"partition {partition}: the position is {before}, the group stands at {committed}",
@@ -196,6 +198,8 @@ class Auditor:
                 expected.outcomes.append(_undecided(addressee, record))
             return
         command = _command_of(record)
+        if command.issuer is Issuer.GATEWAY:
+            self.answers.check_command(command)
         said = codes.get(command.command_id, set())
         if "internal_error" in said and place in self.world.poisoned:
             self._expect_letter(partition, record)
@@ -247,16 +251,6 @@ class Auditor:
     @property
     def missing_letters(self) -> set[bytes]:
         return self._expected_letters - self.letters
-
-    def _check_rail(self) -> None:
-        """The rail was asked only for what was committed."""
-        carried_out = self.world.rails.house.carried_out
-        for effect, _ in carried_out[self._asked_of_rail :]:
-            if effect.effect_id not in self.effects:
-                raise ViolationError(
-                    Rule.EFFECT, f"{effect.effect_id} was asked, but not committed"
-                )
-        self._asked_of_rail = len(carried_out)
 
 
 def _all(fresh: dict[Place, list[StoredRecord]], topic: str) -> list[StoredRecord]:

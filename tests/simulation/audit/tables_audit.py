@@ -13,7 +13,37 @@ from tests.simulation.audit.intent_model import Intent
 from tests.simulation.audit.rules import Rule, ViolationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streams.runtime.checkpoints import Position
+    from streams.runtime.records import TopicPartition
     from tests.simulation.world import World
+
+
+class CheckpointsAudit:
+    """`look` after each step; `lowered` when an operator did that."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._rows: Mapping[tuple[str, TopicPartition], Position] = {}
+        self._next_offsets: dict[tuple[str, TopicPartition], int] = {}
+
+    def lowered(self) -> None:
+        self._next_offsets.clear()
+
+    def look(self) -> None:
+        """Raises ViolationError."""
+        rows = self._world.indexers.checkpoints.rows
+        if rows is self._rows:
+            return
+        self._rows = rows
+        for key, row in rows.items():
+            before = self._next_offsets.get(key, 0)
+            if row.next_offset < before:
+                raise ViolationError(
+                    Rule.CHECKPOINT_GROWS, f"{key} stood at {before}, and now at {row.next_offset}"
+                )
+            self._next_offsets[key] = row.next_offset
 
 
 def check_tables(world: "World") -> None:
