@@ -147,7 +147,7 @@ MUTANTS = (
         replacements=(
             Replacement(
                 target="harbor.engine.local_state:writes_of",
-                texts=(("{**plain, **nonce_writes_of(outcome)}", "plain"),),
+                texts=(("**nonce_writes_of(outcome), recorded", "recorded"),),
             ),
         ),
         rules=frozenset({Rule.STORE, Rule.OUTCOME_AS_PREDICTED}),
