@@ -142,6 +142,20 @@ MUTANTS = (
         seed=3,
     ),
     Mutant(
+        name="forgotten-within-the-window",
+        breaks="an answer that may still be asked for stays in the store",
+        replacements=(
+            Replacement(
+                target="harbor.engine.forgetting:Forgetting.turn",
+                texts=(("before=now - FORGET_AFTER", "before=now"),),
+            ),
+        ),
+        rules=frozenset(
+            {Rule.STORE, Rule.OUTCOME_AS_PREDICTED, Rule.ANSWERED_AGAIN, Rule.COMMAND_ONCE}
+        ),
+        seed=32,
+    ),
+    Mutant(
         name="nonces-not-restored",
         breaks="a restored store knows the nonces that were spent",
         replacements=(
