@@ -1,24 +1,19 @@
 """Every process is SIGKILLed again and again while clients work: nothing that was acknowledged is lost or doubled."""
 
 import json
-import os
 import random
 import secrets
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.kills.acknowledgements import Acknowledgements
+from tests.e2e.kills.clients import clients
 from tests.e2e.kills.killer import TARGETS, Killer, recovery_table
 from tests.e2e.kills.ledger_check import entries_of, faults_of
 from tests.e2e.kills.rebuilt import live_and_rebuilt
-from tests.e2e.local_stack import LocalStack, running_stack
-from tests.support.brokers import ROOT
+from tests.e2e.local_stack import running_stack
 from tests.support.depth import by_depth
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
@@ -30,7 +25,6 @@ COMMANDS = by_depth(usual=4_000, deep=300_000)
 _SIDE_BY_SIDE = 96
 # A wall against a hang, not a measure: 20,000 commands take minutes on a machine that does nothing else.
 _LOAD_SECONDS_MAX = by_depth(usual=1_200, deep=36_000)
-_DRAIN_SECONDS_MAX = 300
 _LOOK_SECONDS = 0.5
 
 
@@ -41,7 +35,7 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
     told = Acknowledgements(path=tmp_path / "acknowledged.jsonl")
     with running_stack() as stack:
         began = time.monotonic()
-        with _clients(stack, told, seed=seed):
+        with clients(stack, told, seed=seed, side_by_side=_SIDE_BY_SIDE):
             kills = Killer(stack, told, draw=random.Random(seed)).kill(KILLS)
             _wait_for_commands(told, began)
         seconds = time.monotonic() - began
@@ -71,32 +65,6 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
     assert live.rows["ledger_entries"] == sum(map(len, ledgers.values()))
     assert rebuilt == live
     assert "500" not in told.retried
-
-
-@contextmanager
-def _clients(stack: LocalStack, told: Acknowledgements, *, seed: int) -> Iterator[None]:
-    """At the end every intent under way is taken to its own end."""
-    log_file = told.path.with_suffix(".log")
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.e2e.kills.load"),
-                str(stack.directory / ".paybond" / "local.json"),
-                *(str(told.path), str(seed), str(_SIDE_BY_SIDE)),
-            ],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"]},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-            process.terminate()
-            ended = process.wait(_DRAIN_SECONDS_MAX)
-        finally:
-            process.kill()
-            process.wait()
-    assert ended == 0, log_file.read_text()
 
 
 def _wait_for_commands(told: Acknowledgements, began: float) -> None:
