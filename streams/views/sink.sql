@@ -22,9 +22,9 @@ WITH inserted AS (
         event_type, event_json
     )
     SELECT * FROM unnest(
-        %(tenant_id)s::text[], %(seq)s::bigint[], %(value)b::bytea[], %(leaf_hash)b::bytea[],
-        %(prev_hash)b::bytea[], %(recorded_at)s::timestamptz[], %(command_id)s::text[], %(actor_kind)s::text[],
-        %(actor_ref)s::text[], %(intent_id)s::text[], %(event_type)s::text[], %(event_json)s::text[]
+        %(tenant_id)b::text[], %(seq)b::bigint[], %(value)b::bytea[], %(leaf_hash)b::bytea[],
+        %(prev_hash)b::bytea[], %(recorded_at)b::timestamptz[], %(command_id)b::text[], %(actor_kind)b::text[],
+        %(actor_ref)b::text[], %(intent_id)b::text[], %(event_type)b::text[], %(event_json)b::text[]
     )
     ON CONFLICT (tenant_id, seq) DO NOTHING
     RETURNING tenant_id, seq
@@ -36,9 +36,9 @@ SELECT
     change.tenant_id, change.status, change.currency, sum(change.intents), sum(change.placed_minor),
     sum(change.held_minor), sum(change.released_minor), sum(change.refunded_minor), sum(change.custody_minor)
 FROM unnest(
-    %(change_tenant_id)s::text[], %(change_seq)s::bigint[], %(change_status)s::text[], %(change_currency)s::text[],
-    %(change_intents)s::bigint[], %(change_placed_minor)s::bigint[], %(change_held_minor)s::bigint[],
-    %(change_released_minor)s::bigint[], %(change_refunded_minor)s::bigint[], %(change_custody_minor)s::bigint[]
+    %(change_tenant_id)b::text[], %(change_seq)b::bigint[], %(change_status)b::text[], %(change_currency)b::text[],
+    %(change_intents)b::bigint[], %(change_placed_minor)b::bigint[], %(change_held_minor)b::bigint[],
+    %(change_released_minor)b::bigint[], %(change_refunded_minor)b::bigint[], %(change_custody_minor)b::bigint[]
 ) AS change (
     tenant_id, seq, status, currency, intents, placed_minor, held_minor, released_minor, refunded_minor,
     custody_minor
@@ -57,9 +57,9 @@ ON CONFLICT (tenant_id, status, currency) DO UPDATE SET
 -- Read again, at or below the checkpoint: the row alone, no counter; and which of them the tables have otherwise.
 WITH known AS (
     SELECT * FROM unnest(
-        %(tenant_id)s::text[], %(seq)s::bigint[], %(value)b::bytea[], %(leaf_hash)b::bytea[],
-        %(prev_hash)b::bytea[], %(recorded_at)s::timestamptz[], %(command_id)s::text[], %(actor_kind)s::text[],
-        %(actor_ref)s::text[], %(intent_id)s::text[], %(event_type)s::text[], %(event_json)s::text[]
+        %(tenant_id)b::text[], %(seq)b::bigint[], %(value)b::bytea[], %(leaf_hash)b::bytea[],
+        %(prev_hash)b::bytea[], %(recorded_at)b::timestamptz[], %(command_id)b::text[], %(actor_kind)b::text[],
+        %(actor_ref)b::text[], %(intent_id)b::text[], %(event_type)b::text[], %(event_json)b::text[]
     ) AS known (
         tenant_id, seq, value, leaf_hash, prev_hash, recorded_at, command_id, actor_kind, actor_ref, intent_id,
         event_type, event_json
