@@ -70,7 +70,9 @@ def _described(written: Written, commands: int) -> Iterator[Figure]:
         name="records written per command", value=written.records / commands, unit="records"
     )
     yield Figure(
-        name="commands in one transaction, mean", value=commands / written.transactions, unit=""
+        name="commands of one partition in one transaction, mean",
+        value=commands / written.positions,
+        unit="commands",
     )
 
 

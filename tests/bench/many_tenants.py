@@ -62,15 +62,11 @@ def run(share: float) -> Iterator[Figure]:
 
 def _transactions(harbor: RunningHarbor) -> Iterator[Figure]:
     timed = harbor.events(TRANSACTION)
-    yield Figure(
-        name="longest commit", value=max(one["commit_seconds"] for one in timed), unit="s",
-        goal=at_most(1),
-    )  # fmt: skip
-    yield Figure(
-        name="longest transaction, begin to commit",
-        value=max(one["seconds"] for one in timed),
-        unit="s",
-    )
+    for name, key in (
+        ("longest commit", "commit_seconds"),
+        ("longest transaction, begin to commit", "seconds"),
+    ):
+        yield Figure(name=name, value=max(one[key] for one in timed), unit="s", goal=at_most(1))
 
 
 def _harbor_ready(bench: BenchSite) -> Iterator[Figure]:

@@ -42,9 +42,11 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
+    """`positions`: one for each input partition of each transaction."""
+
     kinds: Sequence[Kind]
     records: int
-    transactions: float
+    positions: int
 
     @property
     def names(self) -> list[str]:
@@ -82,16 +84,11 @@ def written_between(bootstrap: str, before: Ends, after: Ends, *, commands: int)
         )
         for name, found in sorted(sizes.items())
     ]
-    busy = {number for (topic, number), end in after.items() if _grew(topic, before, number, end)}
     return Written(
         kinds=kinds,
         records=sum(map(len, sizes.values())),
-        transactions=len(sizes[POSITIONS]) / max(1, len(busy)),
+        positions=len(sizes[POSITIONS]),
     )
-
-
-def _grew(topic: str, before: Ends, number: int, end: int) -> bool:
-    return topic == POSITIONS and end > before.get((topic, number), 0)
 
 
 def _records(bootstrap: str, before: Ends, after: Ends) -> Iterator[tuple[str, int, int]]:
