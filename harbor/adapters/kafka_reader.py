@@ -7,6 +7,7 @@ so once (DESIGN §12).
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from concurrent import futures
 from datetime import datetime
@@ -168,19 +169,23 @@ class KafkaLogReader:
                 self._free.put_nowait(lane)
 
     async def last_record(self, topic: str, partition: int) -> LogRecord | None:
+        found = await self.last_records(topic, partition, most=1)
+        return found[-1] if found else None
+
+    async def last_records(self, topic: str, partition: int, *, most: int) -> tuple[LogRecord, ...]:
         """Doubling the distance: aborted records and markers of any length may lie at the end."""
         end = await self.stable_offset(topic, partition)
         beginning = await self.beginning_offset(topic, partition)
-        distance = _BACKWARDS_FIRST
+        distance = _BACKWARDS_FIRST * most
         while beginning < end:
             start = max(beginning, end - distance)
-            last = None
+            found: deque[LogRecord] = deque(maxlen=most)
             async for record in self.read(topic, partition, start=start, end=end):
-                last = record
-            if last is not None or start == beginning:
-                return last
+                found.append(record)
+            if len(found) == most or start == beginning:
+                return tuple(found)
             distance *= 2
-        return None
+        return ()
 
     async def ledger_topics(self) -> frozenset[str]:
         metadata = await self._metadata.call(self._list_topics)

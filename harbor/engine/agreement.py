@@ -3,7 +3,7 @@
 What does not agree is never repaired: the tenant is stopped with the reason, and everything stays as it is.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harbor.engine.ports import LogReader, LogRecord
@@ -25,6 +25,9 @@ from schemas.topics import (
     tenant_of_key,
     tenant_of_ledger_topic,
 )
+
+# The last entry and the one that it follows.
+_END_RECORDS = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,11 +67,12 @@ class StatesSeen:
 class Standing:
     """All that is known of one tenant. `newest_seq` and `served_size` are 0 where nothing was seen.
 
-    `tip` and `last` are the topics', `stored_tip` is the local store's, None where it has none.
+    `tip` and `end` (the ledger's last two records) are the topics', `stored_tip` is the local store's, None where it
+    has none.
     """
 
     tip: Tip | None
-    last: LogRecord | None
+    end: Sequence[LogRecord]
     has_topic: bool
     stored_tip: Tip | None = None
     newest_seq: int = 0
@@ -80,16 +84,16 @@ def disagreement(tenant_id: TenantId, standing: Standing) -> str | None:
     """Why these can't all be true, or None. In this order: readable, both ends there, the end itself, who is ahead."""
     if standing.unreadable is not None:
         return standing.unreadable
-    tip, last = standing.tip, standing.last
-    if tip is None and last is None:
+    tip, end = standing.tip, standing.end
+    if tip is None and not end:
         return _of_nothing(standing)
     if not standing.has_topic:
         return f"there is a tip, but no topic {ledger_topic(tenant_id)}"
     if tip is None:
         return "the ledger has entries, but there is no tip"
-    if last is None:
+    if not end:
         return f"the tip says {tip.size} entries, the ledger has none"
-    return _of_end(tenant_id, tip, last) or _of_followers(tip, standing)
+    return _of_end(tenant_id, tip, end) or _of_followers(tip, standing)
 
 
 def is_store_ahead(stored: Tip, tip: Tip | None) -> bool:
@@ -110,7 +114,8 @@ def _of_nothing(standing: Standing) -> str | None:
     return None
 
 
-def _of_end(tenant_id: TenantId, tip: Tip, last: LogRecord) -> str | None:
+def _of_end(tenant_id: TenantId, tip: Tip, end: Sequence[LogRecord]) -> str | None:
+    last = end[-1]
     if last.value is None:
         return f"a tombstone ends the ledger at offset {last.offset}"
     try:
@@ -129,6 +134,22 @@ def _of_end(tenant_id: TenantId, tip: Tip, last: LogRecord) -> str | None:
     # The last leaf of an odd tree is a subtree of its own.
     if tip.size % 2 == 1 and frontier.hashes[-1] != tip.last_leaf_hash:
         return f"the tip's frontier does not end in its last leaf at size {tip.size}"
+    return _of_predecessor(entry, end)
+
+
+def _of_predecessor(entry: LedgerEntry, end: Sequence[LogRecord]) -> str | None:
+    """A second copy right behind the first changes neither the ledger's end nor its order: what it follows tells."""
+    *before, last = end
+    if not before:
+        return None if entry.seq == 1 else f"no entry stands before the ledger's last ({entry.seq})"
+    (previous,) = before
+    if previous.key == last.key:
+        return (
+            f"the ledger's last entry (seq {entry.seq}) is there twice: "
+            f"offsets {previous.offset} and {last.offset}"
+        )
+    if previous.value is None or leaf_hash(previous.value) != entry.prev_hash:
+        return f"the ledger's last entry (seq {entry.seq}) does not follow what is before it"
     return None
 
 
@@ -156,6 +177,11 @@ def tenants_of_partition(
         for tenant_id in named
         if tenant_id is not None and partition_of(tenant_id, partitions) == partition
     )
+
+
+async def ledger_end(reader: LogReader, tenant_id: TenantId) -> tuple[LogRecord, ...]:
+    """What `Standing.end` is. Raises BrokerUnavailableError."""
+    return await reader.last_records(ledger_topic(tenant_id), 0, most=_END_RECORDS)
 
 
 async def tips_on_topic(
@@ -229,7 +255,7 @@ async def _found_in_partition(
             tenant_id,
             Standing(
                 tip=tips.get(tenant_id),
-                last=await reader.last_record(ledger_topic(tenant_id), 0) if has_topic else None,
+                end=await ledger_end(reader, tenant_id) if has_topic else (),
                 has_topic=has_topic,
                 newest_seq=states.newest_seq.get(tenant_id, 0),
                 served_size=served.get(tenant_id, 0),

@@ -22,6 +22,7 @@ from harbor.engine.agreement import (
     StatesSeen,
     disagreement,
     is_store_ahead,
+    ledger_end,
     served_sizes,
     tenants_of_partition,
     tips_on_topic,
@@ -155,7 +156,7 @@ class KafkaAssigner:
             {
                 tenant_id: Standing(
                     tip=tips.get(tenant_id),
-                    last=None,
+                    end=(),
                     has_topic=ledger_topic(tenant_id) in frame.topics,
                     stored_tip=stored.get(tenant_id) if tenant_id in ahead else None,
                     newest_seq=states.newest_seq.get(tenant_id, 0),
@@ -191,7 +192,7 @@ class KafkaAssigner:
         served = await self._served(frame)
         standing = Standing(
             tip=tips.get(tenant_id),
-            last=None,
+            end=(),
             has_topic=ledger_topic(tenant_id) in topics,
             stored_tip=stored.get(tenant_id),
             newest_seq=states.newest_seq.get(tenant_id, 0),
@@ -395,10 +396,8 @@ class KafkaAssigner:
         return found
 
     async def _judged(self, tenant_id: TenantId, standing: Standing) -> str | None:
-        last = None
-        if standing.has_topic:
-            last = await self._reader.last_record(ledger_topic(tenant_id), 0)
-        return disagreement(tenant_id, replace(standing, last=last))
+        end = await ledger_end(self._reader, tenant_id) if standing.has_topic else ()
+        return disagreement(tenant_id, replace(standing, end=end))
 
 
 def _with_reasons(

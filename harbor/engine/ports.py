@@ -146,6 +146,9 @@ class LogReader(Protocol):
     async def last_record(self, topic: str, partition: int) -> LogRecord | None:
         """The last committed record, found backwards from the last stable offset."""
 
+    async def last_records(self, topic: str, partition: int, *, most: int) -> tuple[LogRecord, ...]:
+        """The last committed records in their order, as many as there are up to `most`; found as the last one is."""
+
     async def offset_at(self, topic: str, partition: int, instant: datetime) -> int:
         """The first offset whose record is not older; the end of the log where all are."""
 

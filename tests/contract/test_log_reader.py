@@ -47,6 +47,26 @@ async def test_last_record_skips_markers_and_aborted_records(world: World) -> No
     assert found == after_commit
 
 
+async def test_the_last_records_come_in_their_order_over_markers_and_aborted_records(
+    world: World,
+) -> None:
+    topic = await world.make_topic()
+    transactions, reader = world.transactions(), world.reader()
+    await transactions.initialize()
+    for value in (b"first", b"second", b"third"):
+        await _settled(transactions, topic, value, is_committed=True)
+        for number in range(3):
+            await _settled(transactions, topic, b"a%d" % number, is_committed=False)
+    await settled_offset(reader, topic)
+
+    two = await reader.last_records(topic, 0, most=2)
+    all_there_are = await reader.last_records(topic, 0, most=9)
+
+    assert [record.value for record in two] == [b"second", b"third"]
+    assert [record.value for record in all_there_are] == [b"first", b"second", b"third"]
+    assert two[-1] == await reader.last_record(topic, 0)
+
+
 async def test_a_log_of_aborted_records_alone_has_no_last_record(world: World) -> None:
     topic = await world.make_topic()
     transactions, reader = world.transactions(), world.reader()

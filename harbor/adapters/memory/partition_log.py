@@ -5,10 +5,11 @@ markers and without what was aborted.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 
 
 class TransactionStatus(Enum):
@@ -112,11 +113,11 @@ class PartitionLog:
         """As read_uncommitted would show it, markers included: for auditors and tests."""
         return tuple(self._records)
 
-    def last_committed(self) -> StoredRecord | None:
+    def last_committed(self, most: int) -> Sequence[StoredRecord]:
+        """In their order."""
         stable = self._index_of(self.last_stable_offset)
-        return next(
-            (record for record in reversed(self._records[:stable]) if record.is_visible), None
-        )
+        visible = (record for record in reversed(self._records[:stable]) if record.is_visible)
+        return tuple(islice(visible, most))[::-1]
 
     def delete_before(self, offset: int) -> None:
         """Retention: the log begins at `offset` (at most the high watermark)."""

@@ -277,12 +277,19 @@ class MemoryLogReader(HookedPort):
             )
 
     async def last_record(self, topic: str, partition: int) -> LogRecord | None:
+        found = await self.last_records(topic, partition, most=1)
+        return found[-1] if found else None
+
+    async def last_records(self, topic: str, partition: int, *, most: int) -> tuple[LogRecord, ...]:
         await self._before("reader.last_record")
-        record = self._kafka.partition(topic, partition).last_committed()
-        if record is None:
-            return None
-        return LogRecord(
-            offset=record.offset, key=record.key, value=record.value, timestamp=record.timestamp
+        return tuple(
+            LogRecord(
+                offset=record.offset,
+                key=record.key,
+                value=record.value,
+                timestamp=record.timestamp,
+            )
+            for record in self._kafka.partition(topic, partition).last_committed(most)
         )
 
     async def offset_at(self, topic: str, partition: int, instant: datetime) -> int:

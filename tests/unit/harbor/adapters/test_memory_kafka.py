@@ -284,11 +284,11 @@ def test_the_last_committed_record_is_found_behind_markers_and_aborted_ones() ->
     kafka.begin(handle)
     put(kafka, handle, b"aborted")
     kafka.abort(handle)
-    last = kafka.partition(TOPIC, 0).last_committed()
+    (last,) = kafka.partition(TOPIC, 0).last_committed(1)
 
     assert last is not None
     assert last.value == b"last"
-    assert kafka.partition(TOPIC, 1).last_committed() is None
+    assert kafka.partition(TOPIC, 1).last_committed(1) == ()
 
 
 def test_topics_are_made_as_the_table_says() -> None:
