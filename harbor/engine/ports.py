@@ -4,7 +4,7 @@ Each port has two adapters with one contract suite: the real one and `harbor.ada
 semantics (transactions, last stable offset, fencing by generation and transactional id, compaction, rebalances).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NewType, Protocol
@@ -140,7 +140,9 @@ class LogReader(Protocol):
     async def stable_offset(self, topic: str, partition: int) -> int:
         """The last stable offset: below it nothing is undecided."""
 
-    def read(self, topic: str, partition: int, *, start: int, end: int) -> AsyncIterator[LogRecord]:
+    def read(
+        self, topic: str, partition: int, *, start: int, end: int
+    ) -> AsyncGenerator[LogRecord, None]:
         """Committed records with start ≤ offset < end, in order; ends there also when markers fill the rest."""
 
     async def last_record(self, topic: str, partition: int) -> LogRecord | None:

@@ -7,6 +7,7 @@
 Any part may be repeated. A topic without an entry is no tenant: readers see nothing, and (2) may still come.
 """
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -160,10 +161,14 @@ class CommandDesk:
         waited = timedelta()
         while waited < wait:
             end = await self._reader.stable_offset(OUTCOMES, partition)
-            async for record in self._reader.read(OUTCOMES, partition, start=start, end=end):
-                outcome = decode(record.value) if record.value is not None else None
-                if isinstance(outcome, Outcome) and outcome.command_id == command.command_id:
-                    return outcome
+            # Left open, it would keep the reader's consumer until somebody collects it.
+            async with aclosing(
+                self._reader.read(OUTCOMES, partition, start=start, end=end)
+            ) as records:
+                async for record in records:
+                    outcome = decode(record.value) if record.value is not None else None
+                    if isinstance(outcome, Outcome) and _is_answer_to(command, outcome):
+                        return outcome
             start = max(start, end)
             await self._clock.sleep(_OUTCOME_PAUSE)
             waited += _OUTCOME_PAUSE
@@ -171,6 +176,12 @@ class CommandDesk:
             f"no outcome of command {command.command_id} in {wait.total_seconds():g} s:"
             " does paybond-harbor run? The same call finds it later"
         )
+
+
+def _is_answer_to(command: Command, outcome: Outcome) -> bool:
+    """Partitions are shared and ids are the sender's to choose: another tenant's, or another input's, is not ours."""
+    asked = command.tenant_id, command.command_id, command.input_hash
+    return asked == (outcome.tenant_id, outcome.command_id, outcome.input_hash)
 
 
 async def provision(

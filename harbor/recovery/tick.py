@@ -12,6 +12,7 @@ ids. The one thing it writes is to remove index keys of intents that time brings
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -115,15 +116,16 @@ class RecoveryTick:
         """The next keys that are due, from where the last slice ended; at the end the next pass begins."""
         horizon = f"{to_micros(now + self._ahead) + 1:020d}".encode()
         keys: list[bytes] = []
-        async for key, _ in self._store.scan(partition, DUE, b""):
-            if key >= horizon:
-                break
-            if place.after is not None and key <= place.after:
-                continue
-            keys.append(key)
-            if len(keys) == SLICE_KEYS_MAX:
-                place.after = key
-                return keys
+        async with aclosing(self._store.scan(partition, DUE, b"")) as rows:
+            async for key, _ in rows:
+                if key >= horizon:
+                    break
+                if place.after is not None and key <= place.after:
+                    continue
+                keys.append(key)
+                if len(keys) == SLICE_KEYS_MAX:
+                    place.after = key
+                    return keys
         place.after = None
         return keys
 

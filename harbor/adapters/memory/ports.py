@@ -7,7 +7,6 @@ took effect and nobody was told. The default hook only lets others run.
 import asyncio
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
@@ -266,7 +265,7 @@ class MemoryLogReader(HookedPort):
 
     async def read(
         self, topic: str, partition: int, *, start: int, end: int
-    ) -> AsyncIterator[LogRecord]:
+    ) -> AsyncGenerator[LogRecord, None]:
         await self._before("reader.read")
         for record in tuple(self._kafka.read(topic, partition, start=start, end=end)):
             yield LogRecord(

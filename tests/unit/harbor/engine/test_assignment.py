@@ -1,7 +1,7 @@
 """The assignment protocol over memory: what it waits for, what it reads, whom it stops, and that it wipes nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -61,7 +61,7 @@ class CountingReader(MemoryLogReader):
 
     async def read(
         self, topic: str, partition: int, *, start: int, end: int
-    ) -> AsyncIterator[LogRecord]:
+    ) -> AsyncGenerator[LogRecord, None]:
         async for record in super().read(topic, partition, start=start, end=end):
             self.records[topic] = self.records.get(topic, 0) + 1
             yield record
