@@ -1,7 +1,8 @@
 """The indexer and what it is measured beside: `python -m tests.bench.indexer_process KIND`, settings as the indexer's.
 
 `views` is the indexer itself. `unfenced` writes the same checkpoints whoever owns them, wherever they stood: no epoch,
-no old offset, no look at how many rows it moved. `unmarked` writes none, so it could not go on after a restart.
+no old offset, no look at how many rows it moved. `unmarked` writes none, so it could not go on after a restart. The
+others are the agents of `stock_faust`.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from streams.runtime.checkpoints import LIVE_GENERATION, Advance
 from streams.runtime.postgres import Connection
 from streams.settings import StreamsSettings
 from streams.views import sink
+from tests.bench import stock_faust
 
 _MARK = """UPDATE streams.checkpoints
 SET next_offset = %(next_offset)s, seq = %(seq)s, entry_hash = %(entry_hash)b, frontier = %(frontier)b
@@ -26,9 +28,19 @@ class Kind(StrEnum):
     VIEWS = "views"
     UNFENCED = "unfenced"
     UNMARKED = "unmarked"
+    FAUST_BATCH = stock_faust.Agent.BATCH.value
+    FAUST_EVENT = stock_faust.Agent.EVENT.value
+    FAUST_ROW = stock_faust.Agent.ROW.value
+
+    @property
+    def is_faust(self) -> bool:
+        return self in {Kind.FAUST_BATCH, Kind.FAUST_EVENT, Kind.FAUST_ROW}
 
 
 def main(kind: Kind) -> None:
+    if kind.is_faust:
+        stock_faust.run(StreamsSettings(), stock_faust.Agent(kind.value))
+        return
     advance = {Kind.VIEWS: sink.__dict__["advance"], Kind.UNFENCED: _unfenced}.get(kind, _unmarked)
     with patch.object(sink, "advance", advance):
         asyncio.run(run_views(StreamsSettings()))
