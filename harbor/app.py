@@ -33,7 +33,8 @@ async def run_harbor(settings: HarborSettings) -> None:
                 "fenced",
                 transactional_id=settings.transactional_id,
                 error=str(error),
-                advice="another process has this slot: give each its own PAYBOND_HARBOR_SLOT",
+                advice="another process has this slot: give each its own PAYBOND_HARBOR_SLOT; alone after an outage it "
+                "was only too late, and nothing is to be done",
             )
             await asyncio.sleep(settings.kafka_session_milliseconds / 1000)
             raise

@@ -91,8 +91,12 @@ class KafkaTransactions:
     async def abort(self) -> None:
         try:
             await self._repeatedly(partial(self._producer.abort_transaction, _CALL_SECONDS))
-        except (RetriableError, AbortableError) as error:
-            # The successor's `init_transactions` settles it.
+        # Either way the successor's `init_transactions` settles it; who is not answered was not fenced.
+        except RetriableError as error:
+            raise BrokerUnavailableError(
+                f"the transaction could not be aborted: {error}"
+            ) from error
+        except AbortableError as error:
             raise FencedError(f"the transaction could not be aborted: {error}") from error
 
     async def close(self) -> None:

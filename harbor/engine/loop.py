@@ -254,10 +254,14 @@ class HarborLoop:
 
     async def _abort(self, share: Share, *, reason: str) -> None:
         """The overlay is dropped with the result; the store was not touched."""
-        # What is still on its way would else be aborted under the next transaction's name.
-        with suppress(AbortableError):
-            await self._parts.transactions.flush()
-        await self._parts.transactions.abort()
+        try:
+            # What is still on its way would else be aborted under the next transaction's name.
+            with suppress(AbortableError):
+                await self._parts.transactions.flush()
+            await self._parts.transactions.abort()
+        except (FencedError, OutageError):
+            await self._suspects.acquit(share.records)
+            raise
         await self._suspects.acquit(share.records)
         self._parts.observer.aborted(records=len(share.records), reason=reason)
 

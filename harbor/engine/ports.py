@@ -101,7 +101,7 @@ class Transactions(Protocol):
         """Raises RetriableError (call again), AbortableError, FencedError."""
 
     async def abort(self) -> None:
-        """Drop the open transaction. Raises FencedError."""
+        """Drop the open transaction. Raises FencedError; BrokerUnavailableError: the successor settles it."""
 
     async def close(self) -> None: ...
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from harbor.engine.ports import FencedError, InputRecord, OutputRecord
-from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS
+from schemas.errors import BrokerUnavailableError
+from schemas.topics import COMMANDS, EVIDENCE, INTENTS, OUTCOMES, POSITIONS
 from streams.runtime.shared_settings import GroupProtocol, SharedSettings
 from tests.integration.harbor.worlds import (
     PARTITIONS,
@@ -16,6 +17,7 @@ from tests.integration.harbor.worlds import (
     settings_for,
     until,
 )
+from tests.support.brokers import chosen_broker, running_broker
 from tests.support.records import plain_producer
 
 pytestmark = pytest.mark.integration
@@ -177,3 +179,31 @@ def test_a_partition_that_came_back_is_silent_until_it_is_started_again(
         assert await until(speaks)
 
     play(settings_for(kafka, is_apache=True, protocol=protocol), scenario)
+
+
+def test_a_transaction_that_a_vanished_broker_leaves_open_is_an_outage_and_no_fence(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harbor.adapters.kafka_transactions._REPEAT_SECONDS_MAX", 1.0)
+    monkeypatch.setattr("harbor.adapters.kafka_transactions._CALL_SECONDS", 0.5)
+
+    async def scenario(world: KafkaWorld) -> None:
+        transactions = world.transactions(unique_name)
+        await transactions.initialize()
+        await transactions.begin()
+        await transactions.produce([an_output(OUTCOMES, b"value")])
+        await transactions.flush()
+        await asyncio.to_thread(server.stop)
+
+        with pytest.raises(BrokerUnavailableError, match="could not be aborted"):
+            await transactions.abort()
+
+        # Whoever cleans up after the test needs it.
+        await asyncio.to_thread(server.start)
+
+    with running_broker(chosen_broker()) as broker:
+        assert broker.server is not None
+        server = broker.server
+        is_apache = chosen_broker().is_apache
+        protocol = GroupProtocol.CLASSIC
+        play(settings_for(broker.bootstrap, is_apache=is_apache, protocol=protocol), scenario)

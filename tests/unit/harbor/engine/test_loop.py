@@ -381,6 +381,33 @@ def test_an_outage_is_not_held_against_the_commands() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("step", ["flush", "abort"])
+@pytest.mark.parametrize("error", [BrokerUnavailableError("test"), FencedError("test")])
+def test_an_outage_in_which_not_even_an_abort_succeeds_is_not_held_against_the_commands(
+    step: str, error: Exception
+) -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        process = world.process()
+        for _ in range(4):
+            await running(world, process)
+            process.faults.plan("transactions.produce before", AbortableError("test"))
+            process.faults.plan(f"transactions.{step} before", error)
+            if not world.outcomes(PROVISION):
+                world.send(PROVISION)
+            with pytest.raises(type(error)):
+                await process.loop.turn()
+            await process.loop.stop()
+            process = world.process(after=process)
+        await world.settle(await running(world, process))
+
+        assert process.witness.poisons == []
+        assert world.dead_letters() == []
+        assert all(o.status is OutcomeStatus.DONE for o in world.outcomes(PROVISION)[:1])
+
+    run(scenario)
+
+
 def test_run_decides_until_it_is_told_to_stop_and_signs_the_last_tip() -> None:
     async def scenario() -> None:
         world = HarborWorld()
