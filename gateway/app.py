@@ -9,28 +9,20 @@ from fastapi import FastAPI
 
 from gateway.bootstrap import Parts, parts
 from gateway.edge import envelope
-from gateway.routes.all_routes import ROUTERS
 from gateway.routes.health import readiness_of
+from gateway.routes.public_app import PublicApp
 from gateway.routes.schema_registry import ROUTES as SCHEMA_ROUTES
 from gateway.settings import GatewaySettings
 from streams.runtime.metrics import Metrics
 from streams.runtime.private_listener import private_app, serve_until
 
 _log = structlog.get_logger("gateway")
-VERSION = "0.1.0"
 
 
 def create_app(metrics: Metrics | None = None) -> FastAPI:
     """Routes and edge, without parts: enough for the OpenAPI document."""
     counted = metrics or Metrics()
-    app = FastAPI(
-        title="Paybond gateway",
-        version=VERSION,
-        description="Holds money for work, and proves every step of it.",
-        # Interactive pages would load scripts from elsewhere; the document itself is enough.
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = PublicApp()
     envelope.install(
         app,
         secrets.token_bytes,
@@ -38,8 +30,6 @@ def create_app(metrics: Metrics | None = None) -> FastAPI:
             "paybond_gateway_requests_total", route=route, status=str(status)
         ),
     )
-    for router in ROUTERS:
-        app.include_router(router)
     return app
 
 

@@ -18,7 +18,7 @@ from gateway.edge.refused import RefusedError
 from gateway.outbox.rows import AgentKeyRow
 from gateway.queries.keys import page_of_agent_keys
 from gateway.queries.parameters import cursor_of
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_look, refusals_of_read, refusals_of_write
 from gateway.routes.intent_document import instant
 from gateway.routes.reading import (
     CURSOR,
@@ -89,7 +89,7 @@ router = APIRouter(prefix="/v1/admin/agent-keys", tags=["keys"])
     openapi_extra=takes(limit_parameter(PAGE_MAX, PAGE_DEFAULT), CURSOR),
     responses={
         200: shows({"tenant_id": "tenant-vec", "agent_keys": [_KEY], "next_cursor": None}),
-        **ERRORS,
+        **refusals_of_read(),
     },
 )
 async def list_agent_keys(request: Request, path: ReadPathOf) -> Response:
@@ -112,7 +112,10 @@ async def list_agent_keys(request: Request, path: ReadPathOf) -> Response:
     "",
     status_code=201,
     openapi_extra=_BODY,
-    responses={201: shows({"tenant_id": "tenant-vec", **_KEY}, "Registered"), **ERRORS},
+    responses={
+        201: shows({"tenant_id": "tenant-vec", **_KEY}, "Registered"),
+        **refusals_of_write("agent_key_exists"),
+    },
 )
 async def register_agent_key(request: Request, path: ReadPathOf) -> Response:
     """Trust a key for purposes that the caller may do itself."""
@@ -133,7 +136,10 @@ async def register_agent_key(request: Request, path: ReadPathOf) -> Response:
     # A key id may have slashes.
     "/{key_id:path}",
     openapi_extra={"parameters": [TENANT]},
-    responses={200: shows({"tenant_id": "tenant-vec", **_KEY}, "Revoked"), **ERRORS},
+    responses={
+        200: shows({"tenant_id": "tenant-vec", **_KEY}, "Revoked"),
+        **refusals_of_look("not_found"),
+    },
 )
 async def revoke_agent_key(request: Request, path: ReadPathOf, key_id: str) -> Response:
     """From this answer on its proofs are refused; the id is never trusted again."""

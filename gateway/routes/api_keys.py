@@ -18,7 +18,7 @@ from gateway.edge.refused import RefusedError
 from gateway.outbox.rows import ApiKeyRow
 from gateway.queries.keys import page_of_api_keys
 from gateway.queries.parameters import cursor_of
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_look, refusals_of_read, refusals_of_write
 from gateway.routes.intent_document import instant
 from gateway.routes.reading import (
     CURSOR,
@@ -90,7 +90,7 @@ router = APIRouter(prefix="/v1/admin/api-keys", tags=["keys"])
     openapi_extra=takes(limit_parameter(PAGE_MAX, PAGE_DEFAULT), CURSOR),
     responses={
         200: shows({"tenant_id": "tenant-vec", "api_keys": [_KEY], "next_cursor": None}),
-        **ERRORS,
+        **refusals_of_read(),
     },
 )
 async def list_api_keys(request: Request, path: ReadPathOf) -> Response:
@@ -110,7 +110,10 @@ async def list_api_keys(request: Request, path: ReadPathOf) -> Response:
 
 
 @router.post(
-    "", status_code=201, openapi_extra=_BODY, responses={201: shows(_ISSUED, "Made"), **ERRORS}
+    "",
+    status_code=201,
+    openapi_extra=_BODY,
+    responses={201: shows(_ISSUED, "Made"), **refusals_of_write()},
 )
 async def create_api_key(request: Request, path: ReadPathOf) -> Response:
     """A key of this tenant and environment, with a role or permissions that the caller holds."""
@@ -130,7 +133,10 @@ async def create_api_key(request: Request, path: ReadPathOf) -> Response:
     "/{key_id}/rotate",
     status_code=201,
     openapi_extra={"parameters": [TENANT]},
-    responses={201: shows(_ISSUED, "Made; the old key is revoked"), **ERRORS},
+    responses={
+        201: shows(_ISSUED, "Made; the old key is revoked"),
+        **refusals_of_look("not_found"),
+    },
 )
 async def rotate_api_key(request: Request, path: ReadPathOf, key_id: str) -> Response:
     """A new key with the same rights and label; the old one ends with this answer."""
@@ -142,7 +148,10 @@ async def rotate_api_key(request: Request, path: ReadPathOf, key_id: str) -> Res
 @router.delete(
     "/{key_id}",
     openapi_extra={"parameters": [TENANT]},
-    responses={200: shows({"tenant_id": "tenant-vec", **_KEY}, "Revoked"), **ERRORS},
+    responses={
+        200: shows({"tenant_id": "tenant-vec", **_KEY}, "Revoked"),
+        **refusals_of_look("not_found"),
+    },
 )
 async def revoke_api_key(request: Request, path: ReadPathOf, key_id: str) -> Response:
     """From this answer on the key opens nothing, and can't come back. Revoking again answers the same."""

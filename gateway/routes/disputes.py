@@ -9,7 +9,13 @@ from gateway.commands import shapes
 from gateway.commands.submit import Mutation
 from gateway.edge.envelope import response_of
 from gateway.edge.raw_request import incoming
-from gateway.routes.documents import DISPUTE_ANSWERS, REASON_BODY, RESOLVE_BODY
+from gateway.routes.documents import (
+    OPEN_ANSWERS,
+    REASON_BODY,
+    RESOLVE_ANSWERS,
+    RESOLVE_BODY,
+    WITHDRAW_ANSWERS,
+)
 from gateway.routes.intents import Commands, IntentIdPath
 
 OPEN = Mutation(
@@ -34,14 +40,14 @@ WITHDRAW = Mutation(
 router = APIRouter(prefix="/harbor/operator/v1/intents/{intent_id}/dispute", tags=["disputes"])
 
 
-@router.post("/open", openapi_extra=REASON_BODY, responses=DISPUTE_ANSWERS)
+@router.post("/open", openapi_extra=REASON_BODY, responses=OPEN_ANSWERS)
 async def open_dispute(request: Request, commands: Commands, intent_id: IntentIdPath) -> Response:
     """Freeze the intent: nothing settles it but this dispute's end, or the loss of its hold."""
     answer = await commands.submit(await incoming(request), OPEN, intent_id=intent_id)
     return response_of(answer)
 
 
-@router.post("/resolve", openapi_extra=RESOLVE_BODY, responses=DISPUTE_ANSWERS)
+@router.post("/resolve", openapi_extra=RESOLVE_BODY, responses=RESOLVE_ANSWERS)
 async def resolve_dispute(
     request: Request, commands: Commands, intent_id: IntentIdPath
 ) -> Response:
@@ -50,7 +56,7 @@ async def resolve_dispute(
     return response_of(answer)
 
 
-@router.post("/withdraw", openapi_extra=REASON_BODY, responses=DISPUTE_ANSWERS)
+@router.post("/withdraw", openapi_extra=REASON_BODY, responses=WITHDRAW_ANSWERS)
 async def withdraw_dispute(
     request: Request, commands: Commands, intent_id: IntentIdPath
 ) -> Response:

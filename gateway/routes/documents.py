@@ -3,11 +3,8 @@
 Bodies are read as raw bytes (signatures are over them), so these documents are written here, not derived.
 """
 
-from typing import Any
-
 from gateway.auth.recognition import HEADER as PROOF_HEADER
-
-JsonDocument = dict[str, Any]
+from gateway.routes.errors import JsonDocument, refusals_of_command, refusals_of_proven_command
 
 _INTENT_ID = "7f2a9b1e-2f66-4f4f-9c6e-8f4b8e85c401"
 _PROOF_PARAMETER: JsonDocument = {
@@ -55,32 +52,6 @@ def _answer(description: str, example: JsonDocument) -> JsonDocument:
     content = {"application/json": {"schema": schema, "example": example}}
     return {"description": description, "content": content}
 
-
-_ERROR = {
-    "description": "Refused",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["error", "request_id"],
-                "properties": {
-                    "error": {
-                        "type": "object",
-                        "required": ["code", "message"],
-                        "properties": {"code": _TEXT, "message": _TEXT, "details": _OBJECT},
-                    },
-                    "request_id": _TEXT,
-                },
-            },
-            "example": {
-                "error": {"code": "intent_not_found", "message": "There is no such intent."},
-                "request_id": "req_0a1b2c3d4e5f60718293a4b5",
-            },
-        }
-    },
-}
-# Any client error and any outage looks the same; `code` tells which.
-ERRORS: dict[int | str, JsonDocument] = dict.fromkeys(("4XX", "5XX"), _ERROR)
 
 CREATE_BODY = _body(
     {
@@ -224,12 +195,38 @@ _FUNDING = {
 }
 CREATE_ANSWERS: dict[int | str, JsonDocument] = {
     201: _answer("Created", {**_BASE, "state": "open", "ledger_seq": 2}),
-    **ERRORS,
+    **refusals_of_proven_command(
+        "amount_invalid",
+        "currency_unsupported",
+        "amount_not_representable",
+        "deadline_invalid",
+        "allowed_tools_empty",
+        "tools_invalid",
+        "rail_unknown",
+        "rail_not_enabled",
+        "policy_unknown",
+        "preset_unknown",
+        "key_published",
+        "key_pinned",
+        "principal_signature_invalid",
+        "intent_exists",
+        "deadline_passed",
+        "intent.predicate.invalid",
+        "evidence_schema_invalid",
+    ),
 }
 FUND_ANSWERS: dict[int | str, JsonDocument] = {
     200: _answer("The amount is held", _FUNDING),
     202: _answer("The rail works on it", {**_FUNDING, "state": "open", "funded": False}),
-    **ERRORS,
+    **refusals_of_proven_command(
+        "intent_not_found",
+        "rail_not_enabled",
+        "intent_final",
+        "intent_frozen",
+        "settlement_in_progress",
+        "deadline_passed",
+        "payment_declined",
+    ),
 }
 EVIDENCE_ANSWERS: dict[int | str, JsonDocument] = {
     200: _answer(
@@ -237,15 +234,60 @@ EVIDENCE_ANSWERS: dict[int | str, JsonDocument] = {
         {**_BASE, "state": "evidence_submitted", "predicate_passed": True},
     ),
     202: _answer("Not decided yet", _BASE),
-    **ERRORS,
+    **refusals_of_proven_command(
+        "payload_invalid",
+        "intent_not_found",
+        "submitted_at_skewed",
+        "payee_mismatch",
+        "key_pinned",
+        "payee_signature_invalid",
+        "intent_final",
+        "intent_frozen",
+        "not_funded",
+        "evidence_exists",
+        "deadline_passed",
+    ),
 }
 CONFIRM_ANSWERS: dict[int | str, JsonDocument] = {
     200: _answer("Settled", {**_BASE, "state": "released"}),
     202: _answer("The rail works on it", {**_BASE, "state": "evidence_submitted"}),
-    **ERRORS,
+    **refusals_of_proven_command(
+        "intent_not_found",
+        "intent_final",
+        "intent_frozen",
+        "settlement_in_progress",
+        "no_evidence",
+        "payment_declined",
+    ),
 }
-DISPUTE_ANSWERS: dict[int | str, JsonDocument] = {
+_DISPUTE_ENDS: dict[int | str, JsonDocument] = {
     200: _answer("Done", {**_BASE, "state": "disputed"}),
     202: _answer("The rail works on it", {**_BASE, "state": "disputed"}),
-    **ERRORS,
+}
+OPEN_ANSWERS: dict[int | str, JsonDocument] = {
+    **_DISPUTE_ENDS,
+    **refusals_of_command(
+        "intent_not_found",
+        "settlement_in_progress",
+        "not_disputable",
+    ),
+}
+WITHDRAW_ANSWERS: dict[int | str, JsonDocument] = {
+    **_DISPUTE_ENDS,
+    **refusals_of_command(
+        "intent_not_found",
+        "settlement_in_progress",
+        "not_disputed",
+    ),
+}
+RESOLVE_ANSWERS: dict[int | str, JsonDocument] = {
+    **_DISPUTE_ENDS,
+    **refusals_of_command(
+        "intent_not_found",
+        "settlement_in_progress",
+        "not_disputed",
+        "split_invalid",
+        "custody_required",
+        "payment_declined",
+    ),
 }

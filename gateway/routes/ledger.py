@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth.permissions import Permission
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_read
 from gateway.routes.reading import (
     JsonDocument,
     ReadPathOf,
@@ -49,7 +49,7 @@ router = APIRouter(tags=["ledger"])
                 "empty": False,
             }
         ),
-        **ERRORS,
+        **refusals_of_read(),
     },
 )
 async def tip(request: Request, path: ReadPathOf) -> Response:
@@ -90,7 +90,7 @@ async def tip(request: Request, path: ReadPathOf) -> Response:
                 "next_after_seq": None,
             }
         ),
-        **ERRORS,
+        **refusals_of_read(),
     },
 )
 async def events(request: Request, path: ReadPathOf) -> Response:
@@ -129,7 +129,7 @@ async def events(request: Request, path: ReadPathOf) -> Response:
                 ],
             }
         ),
-        **ERRORS,
+        **refusals_of_read(),
     },
 )
 async def authority(request: Request, path: ReadPathOf) -> Response:
@@ -157,7 +157,7 @@ async def authority(request: Request, path: ReadPathOf) -> Response:
                 "reason": None,
             }
         ),
-        **ERRORS,
+        **refusals_of_read("entry_not_found"),
     },
 )
 async def verify(request: Request, path: ReadPathOf) -> Response:

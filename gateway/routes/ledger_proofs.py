@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from gateway.auth.permissions import Permission
 from gateway.edge.refused import RefusedError
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_read
 from gateway.routes.reading import (
     JsonDocument,
     ReadPathOf,
@@ -49,7 +49,10 @@ router = APIRouter(tags=["ledger"])
 @router.get(
     "/merkle/latest",
     openapi_extra=takes(),
-    responses={200: shows({"tenant_id": "tenant-vec", "checkpoint": _NOTE}), **ERRORS},
+    responses={
+        200: shows({"tenant_id": "tenant-vec", "checkpoint": _NOTE}),
+        **refusals_of_read("checkpoint_not_found"),
+    },
 )
 async def latest_checkpoint(request: Request, path: ReadPathOf) -> Response:
     """The newest published checkpoint: a C2SP signed note."""
@@ -87,7 +90,10 @@ _INCLUSION_ANSWER["content"]["text/plain"] = {
             {"type": "string", "enum": sorted(_FORMATS)},
         ),
     ),
-    responses={200: _INCLUSION_ANSWER, **ERRORS},
+    responses={
+        200: _INCLUSION_ANSWER,
+        **refusals_of_read("checkpoint_not_found", "entry_not_found"),
+    },
 )
 async def inclusion(request: Request, path: ReadPathOf) -> Response:
     """That an entry is under a signed checkpoint."""
@@ -130,7 +136,7 @@ async def inclusion(request: Request, path: ReadPathOf) -> Response:
                 "checkpoint": _NOTE,
             }
         ),
-        **ERRORS,
+        **refusals_of_read("checkpoint_not_found"),
     },
 )
 async def consistency(request: Request, path: ReadPathOf) -> Response:

@@ -11,7 +11,7 @@ from gateway.commands.answers import Secrets, result_members
 from gateway.commands.operation_id import KEPT, read_operation_id
 from gateway.edge.refused import RefusedError
 from gateway.queries.operations import find_outcome
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_read
 from gateway.routes.reading import JsonDocument, ReadPathOf, json_response, reading, shows, takes
 from schemas.instants import format_instant
 from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus
@@ -29,7 +29,7 @@ router = APIRouter(tags=["operations"])
 @router.get(
     "/v1/operations/{operation_id}",
     openapi_extra=takes(),
-    responses={200: shows(_OPERATION), **ERRORS},
+    responses={200: shows(_OPERATION), **refusals_of_read("not_found", "operation_expired")},
 )
 async def read_operation(request: Request, path: ReadPathOf, operation_id: str) -> Response:
     """`pending` until it is decided and, where a rail works on it, ended; then `done` or `refused`."""

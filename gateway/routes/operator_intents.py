@@ -9,7 +9,7 @@ from gateway.commands.answers import compact
 from gateway.edge.refused import RefusedError
 from gateway.queries import intents
 from gateway.queries.parameters import SEQ_MAX, cursor_of, integer_of
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_read
 from gateway.routes.intent_document import instant, intent_document, list_item, totals_item
 from gateway.routes.intents import IntentIdPath
 from gateway.routes.reading import (
@@ -73,7 +73,9 @@ router = APIRouter(prefix="/harbor/operator/v1", tags=["operator"])
 
 
 @router.get(
-    "/intents/{intent_id}", openapi_extra=takes(), responses={200: shows(_INTENT), **ERRORS}
+    "/intents/{intent_id}",
+    openapi_extra=takes(),
+    responses={200: shows(_INTENT), **refusals_of_read("intent_not_found")},
 )
 async def read_intent(request: Request, path: ReadPathOf, intent_id: IntentIdPath) -> Response:
     """One intent: its state, hold, timeline and evidence, and what comes next by itself."""
@@ -99,7 +101,7 @@ async def read_intent(request: Request, path: ReadPathOf, intent_id: IntentIdPat
     ),
     responses={
         200: shows({"tenant_id": "tenant-vec", "intents": [_LINE], "next_cursor": None}),
-        **ERRORS,
+        **refusals_of_read(),
     },
 )
 async def list_intents(request: Request, path: ReadPathOf) -> Response:
@@ -129,7 +131,9 @@ async def list_intents(request: Request, path: ReadPathOf) -> Response:
     )
 
 
-@router.get("/summary", openapi_extra=takes(), responses={200: shows(_TOTALS), **ERRORS})
+@router.get(
+    "/summary", openapi_extra=takes(), responses={200: shows(_TOTALS), **refusals_of_read()}
+)
 async def summary(request: Request, path: ReadPathOf) -> Response:
     """How many intents stand in each state, and what is held, released, refunded and in custody."""
     asked = await reading(request, Permission.INTENT_READ)

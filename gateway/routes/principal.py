@@ -7,7 +7,7 @@ from starlette.responses import Response
 from gateway.auth.guard import authorized
 from gateway.auth.permissions import roles_of
 from gateway.queries.parameters import Parameters
-from gateway.routes.documents import ERRORS
+from gateway.routes.errors import refusals_of_read
 from gateway.routes.reading import TENANT, json_response, shows
 
 router = APIRouter(tags=["identity"])
@@ -27,7 +27,7 @@ _PRINCIPAL = {
 @router.get(
     "/v1/auth/principal",
     openapi_extra={"parameters": [TENANT]},
-    responses={200: shows(_PRINCIPAL), **ERRORS},
+    responses={200: shows(_PRINCIPAL), **refusals_of_read()},
 )
 async def principal(request: Request) -> Response:
     """The credential's tenant, environment and rights. Any live credential may ask."""

@@ -10,6 +10,7 @@ from harbor.rails.simulator import Faults
 from schemas.messages.refusals import REFUSALS
 from tests.e2e.http.asks import Client, send
 from tests.e2e.http.case import Case
+from tests.e2e.http.declared import OF_NO_ROUTE, codes_declared
 from tests.e2e.http.edge_cases import EDGE_CASES
 from tests.e2e.http.harbor_cases import HARBOR_CASES
 from tests.support.builders import TENANT
@@ -42,6 +43,8 @@ def test_it_is_refused_in_the_envelope_and_leaves_nothing_behind(case: Case) -> 
             assert envelope["request_id"]
             assert envelope["error"].keys() - {"details"} == {"code", "message"}
             assert envelope["error"]["code"] == case.code
+            declared = codes_declared(ask).get(case.http_status, frozenset())
+            assert case.code in declared | OF_NO_ROUTE
             assert envelope["error"]["message"]
             assert "secret" not in response.text
             is_logged = any(line["event"] == "request_failed" for line in logs)

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from gateway.routes.all_routes import ROUTERS
 from gateway.routes.health import readiness_of
+from gateway.routes.public_app import PublicApp
+from schemas.messages.refusals import REFUSALS
 
 EXPECTED = {
     "GET /v1/auth/principal",
@@ -45,10 +45,7 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    app = FastAPI()
-    for router in ROUTERS:
-        app.include_router(router)
-    return app.openapi()
+    return PublicApp().openapi()
 
 
 def _operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -74,7 +71,44 @@ def test_every_answer_has_an_example_with_all_that_it_must_have(document: dict[s
             assert content["example"], (name, code)
             # FastAPI leaves nulls out of examples, so not every required member shows in one.
             assert set(content["example"]) <= set(content["schema"]["required"]), (name, code)
-        assert "4XX" in operation["responses"], name
+
+
+# Of commands that no route makes: provisioning, the tick's and an operator's.
+NO_ROUTES = frozenset(
+    {
+        "tenant_exists",
+        "effect_not_outstanding",
+        "nothing_due",
+        "quarantine_stands",
+        "rails_paused",
+        "not_found",
+        "method_not_allowed",
+    }
+)
+
+
+def test_every_error_that_a_route_declares_stands_with_its_status_and_all_its_codes(
+    document: dict[str, Any],
+) -> None:
+    """No status is declared as a range: a client generated from this knows what it has to handle."""
+    declared = set()
+    for name, operation in _operations(document).items():
+        for status, answer in operation["responses"].items():
+            assert status.isdecimal(), (name, status)
+            if status[0] in "45":
+                codes = codes_of(answer)
+                assert codes, (name, status)
+                assert {REFUSALS[code].http_status for code in codes} == {int(status)}, name
+                declared |= set(codes)
+        assert {"401", "403", "431", "500", "503"} <= operation["responses"].keys(), name
+
+    assert declared | NO_ROUTES == REFUSALS.keys()
+
+
+def codes_of(answer: dict[str, Any]) -> list[str]:
+    schema = answer["content"]["application/json"]["schema"]
+    codes: list[str] = schema["properties"]["error"]["properties"]["code"]["enum"]
+    return codes
 
 
 def test_operation_ids_are_unique(document: dict[str, Any]) -> None:

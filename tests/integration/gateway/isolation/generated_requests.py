@@ -5,11 +5,12 @@ and 20,000 of them have to fit into a minute or two. The same seed draws the sam
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from gateway.auth.recognition import HEADER
 from schemas.ids import is_canonical_uuid
@@ -77,7 +78,7 @@ _RAW_BODIES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One operation of the document; `answers` by what it declares: `200`, `4XX`."""
+    """One operation of the document; `answers` by the status they are declared for."""
 
     method: str
     path: str
@@ -88,6 +89,11 @@ class Operation:
     @property
     def name(self) -> str:
         return f"{self.method} {self.path}"
+
+    def has(self, path: str) -> bool:
+        """Whether this path as it is sent is one of this operation's: a client resolves `.` and `..` itself."""
+        pattern = re.sub(r"\\{\w+\\}", r"(?!\.{1,2}(?:/|$))[^/]+", re.escape(self.path))
+        return re.fullmatch(pattern, unquote(path.partition("?")[0])) is not None
 
 
 def operations_of(document: Mapping[str, Any]) -> list[Operation]:
