@@ -35,6 +35,11 @@ _RECOVERY_SECONDS_MAX = 180.0
 _LAST_ANSWERS_SECONDS = 2.0
 _SIDE_BY_SIDE = 16
 _LOOK_SECONDS = 0.2
+_BLAME = (
+    ("paybond-harbor", "dead-letters", "list"),
+    ("paybond-harbor", "quarantine", "list"),
+    ("paybond-streams", "quarantine", "list"),
+)
 
 
 class Stoppable(Protocol):
@@ -141,6 +146,7 @@ def test_an_outage_of_kafka_and_one_of_postgres_lose_nothing_and_need_nobody(
         told.read()
         system.wait_for("end of the lag", lambda: not any(system.lags()))
         checked = stack.run("paybond-harbor", "fsck", "--all", "--json")
+        blamed = [stack.run(*looked, "--json").stdout for looked in _BLAME]
         bootstrap = stack.local_file()["kafka_bootstrap"]
         ledgers = {tenant: entries_of(bootstrap, tenant) for tenant in ("tenant-vec", "tenant-two")}
 
@@ -158,4 +164,6 @@ def test_an_outage_of_kafka_and_one_of_postgres_lose_nothing_and_need_nobody(
     assert faults == []
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert json.loads(checked.stdout)["ok"] is True
+    # An outage is nobody's fault: no command was given up, no tenant stopped.
+    assert [json.loads(found) for found in blamed] == [[], [], []]
     assert "500" not in told.retried
