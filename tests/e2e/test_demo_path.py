@@ -92,6 +92,19 @@ async def until(
         await asyncio.sleep(0.2)
 
 
+def timeline(stack: LocalStack, intent_id: str, *, entries: int) -> list[str]:
+    """Event types, once so many entries can be read."""
+    path = f"/harbor/operator/v1/intents/{intent_id}"
+    answer = talk(
+        stack,
+        lambda client: until(
+            lambda: client.get(path),
+            lambda answer: len(answer.document["timeline"]) >= entries,
+        ),
+    )
+    return [item["event_type"] for item in answer.document["timeline"]]
+
+
 @pytest.mark.parametrize("story", list(Story))
 @pytest.mark.parametrize("second_tenant", [False, True])
 def test_every_story_ends_as_it_must(
@@ -185,6 +198,36 @@ def test_a_killed_harbor_comes_back_and_goes_on(stack: LocalStack) -> None:
     # Only the embedded broker would wait for the dead member for ever (DESIGN §12).
     assert ("Restarting Kafka" in said) is (chosen_broker().kind is BrokerKind.EMBEDDED)
     assert told.state == "resolved_split"
+
+
+@pytest.mark.apache_only
+def test_a_pause_outlives_the_workers_that_are_killed_and_what_it_held_back_is_asked_once(
+    stack: LocalStack,
+) -> None:
+    tenant = stack.local_file()["tenant_id"]
+    intent = planned(Story.DONE)
+    intent_id = intent.intent_id
+
+    paused = stack.run("paybond-harbor", "rails", "pause", "--tenant", tenant, "--reason", "test")
+    talk(stack, lambda client: client.create(terms_of(intent)))
+    asked = talk(stack, lambda client: client.fund(intent_id))
+    stack.end("rails", signal.SIGKILL)
+    stack.end("harbor", signal.SIGKILL)
+    asked_again = talk(stack, lambda client: client.fund(intent_id))
+    held_back = timeline(stack, intent_id, entries=2)
+    resumed = stack.run("paybond-harbor", "rails", "resume", "--tenant", tenant, "--reason", "test")
+    funded = talk(
+        stack,
+        lambda client: until(lambda: client.fund(intent_id), lambda answer: answer.status == 200),
+    )
+
+    assert (paused.returncode, resumed.returncode) == (0, 0), (paused.stderr, resumed.stderr)
+    for answer in (asked, asked_again):
+        assert answer.status == 202, answer.text
+        assert answer.document["next_action"]["blocked_by"] == "rails_paused"
+    assert held_back == ["intent_created", "settlement_rail_requested"]
+    assert funded.document["funded"] is True
+    assert timeline(stack, intent_id, entries=3)[2:] == ["settlement_hold_placed"]
 
 
 def test_a_second_up_says_that_it_already_runs(stack: LocalStack) -> None:
