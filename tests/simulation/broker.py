@@ -147,6 +147,10 @@ class SimulatedKafka(MemoryKafka):
         self.version += 1
 
     @property
+    def has_markers_to_come(self) -> bool:
+        return bool(self._unmarked)
+
+    @property
     def topics_made(self) -> int:
         return self._topics_made
 

@@ -29,6 +29,8 @@ def unrest(world: "World") -> str | None:
             return f"a process of slot {slot.number} hangs"
         if slot.process.signer._pending:
             return f"slot {slot.number} has tips to sign"
+    if kafka.has_markers_to_come:
+        return "a transaction waits for its markers"
     for partition, position in auditor.positions.items():
         if position != kafka.partition(COMMANDS, partition).high_watermark:
             return f"partition {partition} is decided up to {position}"

@@ -128,8 +128,8 @@ MUTANTS = (
                 target="harbor.engine.batch_lookup:nonce_key", texts=(("{tenant_id}/", ""),)
             ),
         ),
-        rules=frozenset({Rule.OUTCOME_AS_PREDICTED, Rule.COMMAND_ONCE, Rule.STORE}),
-        seed=2,
+        rules=frozenset({Rule.OUTCOME_AS_PREDICTED, Rule.COMMAND_ONCE, Rule.ANSWERED_AGAIN}),
+        seed=51,
     ),
     Mutant(
         name="tenants-share-pins",
@@ -263,8 +263,8 @@ MUTANTS = (
         seed=8,
     ),
     Mutant(
-        name="settled-before-its-time",
-        breaks="time alone settles an intent only when it is due",
+        name="effect-reissued-too-early",
+        breaks=("an effect is issued again only when it has waited long enough for an answer"),
         replacements=(
             Replacement(
                 target="harbor.domain.expiry:reissue",

@@ -52,6 +52,18 @@ MUTANTS = (
         seed=5,
     ),
     Mutant(
+        name="outcome-of-another-body",
+        breaks=("who asked with one body never gets the answer to another under the same key"),
+        replacements=(
+            Replacement(
+                target="gateway.commands.outcome_waiter:Waiter.deliver",
+                texts=(("outcome.input_hash != self.input_hash", "outcome is None"),),
+            ),
+        ),
+        rules=frozenset({Rule.ACKNOWLEDGED}),
+        seed=38,
+    ),
+    Mutant(
         name="rail-commits-past-unanswered",
         breaks="the worker's offsets stop at the first effect without an answer",
         replacements=(
