@@ -27,7 +27,8 @@ def test_the_loop_in_memory_is_measured_step_by_step() -> None:
 def test_harbor_on_kafka_is_measured_beside_bare_loops() -> None:
     figures = {figure.name: figure for figure in harbor_kafka.run(0.001)}
 
-    assert all(figure.value > 0 for figure in figures.values())
+    # So little work may cost less processor time than is counted: ticks of 10 ms.
+    assert all(figure.value > 0 for name, figure in figures.items() if "processor" not in name)
     assert "Harbor ÷ a bare transaction loop" in figures
     assert "broker's share of all processors, Harbor's turn" in figures
     assert figures["Harbor on Kafka, 8 tenants, one process"].goal is not None
