@@ -14,8 +14,8 @@ _BALANCED_ASSIGNOR = "roundrobin"
 _METADATA_REFRESH_MILLISECONDS = 2000
 TRANSACTION_MILLISECONDS = 10_000
 LINGER_MILLISECONDS = 5
-# A waiting fetch is answered as soon as one byte is there, so an idle machine need not ask 200 times a second. One command
-# in flight takes as long as with 5 ms (measured in turns).
+# A waiting fetch is answered as soon as one byte is there, so an idle machine need not ask 200 times a second. One
+# command in flight takes as long as with 5 ms (measured in turns).
 FETCH_WAIT_MILLISECONDS = 100
 # Whoever reads to an end learns of it by a fetch that finds nothing, once per partition.
 _READER_FETCH_WAIT_MILLISECONDS = 5
