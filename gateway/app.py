@@ -45,8 +45,13 @@ async def run_gateway(settings: GatewaySettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with parts(settings) as built:
-        metrics = Metrics()
+    metrics = Metrics()
+
+    def count_wait(seconds: float) -> None:
+        metrics.observe("paybond_gateway_command_seconds", seconds)
+
+    async with parts(settings, on_answered=count_wait) as built:
+        metrics.follow("paybond_gateway_waiting", built.waiting)
         app = create_app(metrics)
         bind(app, built)
         private = private_app(

@@ -113,8 +113,13 @@ async def administration(settings: GatewaySettings) -> AsyncIterator[Administrat
 
 
 @asynccontextmanager
-async def parts(settings: GatewaySettings) -> AsyncIterator[Parts]:
-    """Everything connected and positioned; closed in reverse. Raises OutageError, ConfigurationError."""
+async def parts(
+    settings: GatewaySettings, *, on_answered: Callable[[float], None]
+) -> AsyncIterator[Parts]:
+    """Everything connected and positioned; closed in reverse. `on_answered` as `CommandPath` has it.
+
+    Raises OutageError, ConfigurationError.
+    """
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(administration(settings))
         waiters = OutcomeWaiters()
@@ -130,7 +135,7 @@ async def parts(settings: GatewaySettings) -> AsyncIterator[Parts]:
             client_settings(settings, client_id=PROGRAM), partitions=settings.kafka_partitions
         )
         stack.push_async_callback(asyncio.to_thread, publisher.close)
-        command_path, read_path, guard = _paths(settings, admin, waiters, publisher)
+        command_path, read_path, guard = _paths(settings, admin, waiters, publisher, on_answered)
         yield Parts(
             command_path=command_path,
             read_path=read_path,
@@ -149,6 +154,7 @@ def _paths(
     admin: Administration,
     waiters: OutcomeWaiters,
     publisher: KafkaCommandPublisher,
+    on_answered: Callable[[float], None],
 ) -> tuple[CommandPath, ReadPath, Guard]:
     reads = TenantReads(admin.pool)
     api_keys = PostgresApiKeys(admin.pool)
@@ -171,6 +177,7 @@ def _paths(
         random=secrets.token_bytes,
         decision_seconds=settings.command_wait_seconds,
         rail_seconds=settings.rail_wait_seconds,
+        on_answered=on_answered,
     )
     authority = LedgerAuthority(
         deployment=settings.deployment, public_keys_hex=settings.ledger_verifier_keys

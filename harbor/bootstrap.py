@@ -153,7 +153,8 @@ async def harbor_parts(settings: HarborSettings) -> AsyncIterator[Parts]:
         pool = ThreadSignaturePool(threads=min(os.cpu_count() or 1, _SIGNATURE_THREADS_MAX))
         stack.callback(pool.close)
         checkpoints = KafkaCheckpoints(
-            producer_settings(settings, client_id=f"{settings.transactional_id}-checkpoints")
+            producer_settings(settings, client_id=f"{settings.transactional_id}-checkpoints"),
+            on_published=lambda count: metrics.count("paybond_harbor_checkpoints_total", count),
         )
         stack.push_async_callback(checkpoints.close)
         partitions = settings.kafka_partitions

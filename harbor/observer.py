@@ -1,5 +1,6 @@
 """What the loop does, as metrics and log lines: ids and counts, never a body; no tenant id is a metric's label."""
 
+import time
 import traceback
 
 import structlog
@@ -18,9 +19,14 @@ class MetricsObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._quarantined: dict[int, set[str]] = {}
+        self._began = time.perf_counter()
         self._show()
 
+    def began(self) -> None:
+        self._began = time.perf_counter()
+
     def committed(self, result: BatchResult) -> None:
+        self._metrics.observe("paybond_harbor_batch_seconds", time.perf_counter() - self._began)
         tally = result.tally
         for status, count in tally.by_status.items():
             self._metrics.count("paybond_harbor_commands_total", count, status=status.value)

@@ -101,6 +101,8 @@ class CommandPath:
     random: Callable[[int], bytes]
     decision_seconds: float
     rail_seconds: float
+    # How long a command's outcome was waited for, in seconds; not called where none came.
+    on_answered: Callable[[float], None] = lambda _: None
 
     async def submit(
         self, request: IncomingRequest, mutation: Mutation, *, intent_id: str | None = None
@@ -203,10 +205,15 @@ class CommandPath:
             command_id=command.command_id,
             input_hash=command.input_hash,
         ) as waiter:
+            began = self.clock.now()
             await self.publisher.publish(record)
-            return await waiter.outcome(
+            outcome = await waiter.outcome(
                 self.timer, decision_seconds=self.decision_seconds, rail_seconds=self.rail_seconds
             )
+        if outcome is not None:
+            # A clock that stepped back makes no wait negative.
+            self.on_answered(max(timedelta(), self.clock.now() - began).total_seconds())
+        return outcome
 
     async def _not_known(self, command: Command, request: IncomingRequest) -> Answer:
         """202 with the members that the route's 200 must have, from the read tables; else 503."""

@@ -1,6 +1,6 @@
 """The second producer: idempotent, not transactional, for what is published after the commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -15,14 +15,19 @@ _ACKNOWLEDGED_SECONDS_MAX = 30.0
 
 
 class KafkaCheckpoints:
-    """`settings` are those of `streams.runtime.kafka_clients.producer_settings`."""
+    """`settings` are those of `streams.runtime.kafka_clients.producer_settings`; `on_published` gets each count."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], *, on_published: Callable[[int], None] | None = None
+    ) -> None:
+        self._on_published = on_published
         self._thread = ClientThread("checkpoints")
         self._producer = Producer(dict(settings))
 
     async def publish(self, records: Sequence[OutputRecord]) -> None:
         await self._thread.call(self._publish, records)
+        if self._on_published is not None:
+            self._on_published(len(records))
 
     async def close(self) -> None:
         self._thread.close()

@@ -168,6 +168,7 @@ class HarborLoop:
 
     async def _transact(self, share: Share, group: GroupMetadata) -> bool:
         """One transaction; False if it was aborted, and then nothing has happened."""
+        self._parts.observer.began()
         await self._suspects.mark(share.records)
         try:
             result = await self._decided(share)

@@ -8,6 +8,9 @@ from harbor.engine.ports import Restored
 
 
 class LoopObserver(Protocol):
+    def began(self) -> None:
+        """A transaction begins; `committed` or `aborted` ends it, or the process ends."""
+
     def committed(self, result: BatchResult) -> None:
         """`result.tally.alarms` is what must wake somebody."""
 
@@ -23,6 +26,9 @@ class LoopObserver(Protocol):
 
 
 class SilentObserver:
+    def began(self) -> None:
+        pass
+
     def committed(self, result: BatchResult) -> None:
         pass
 

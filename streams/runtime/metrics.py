@@ -1,5 +1,6 @@
 """Every metric's name, kind, unit and meaning in one type; no tenant id is ever a label (they are unbounded)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -31,9 +32,9 @@ GaugeName = Literal[
     "paybond_gateway_waiting",
 ]
 HistogramName = Literal[
-    # Seconds from the first record of a batch read to its transaction's commit.
+    # Seconds of one transaction that committed: from its first look-up to the local store's write.
     "paybond_harbor_batch_seconds",
-    # Seconds from a request's command produced to its outcome.
+    # Seconds from a request's command produced to the outcome that answered it, the wait for a rail included.
     "paybond_gateway_command_seconds",
 ]
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -61,6 +62,11 @@ class Metrics:
         if name not in self._gauges:
             self._gauges[name] = Gauge(name, name, registry=self.registry)
         self._gauges[name].set(value)
+
+    def follow(self, name: GaugeName, read: Callable[[], float]) -> None:
+        """The gauge is read whenever somebody asks for the metrics."""
+        self._gauges[name] = Gauge(name, name, registry=self.registry)
+        self._gauges[name].set_function(read)
 
     def observe(self, name: HistogramName, seconds: float) -> None:
         if name not in self._histograms:

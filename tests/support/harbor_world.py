@@ -122,6 +122,9 @@ class Witness:
     aborts: list[str] = field(default_factory=list)
     poisons: list[tuple[Rejected, BaseException | None]] = field(default_factory=list)
 
+    def began(self) -> None:
+        pass
+
     def committed(self, result: BatchResult) -> None:
         self.results.append(result)
 

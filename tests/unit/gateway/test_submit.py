@@ -66,6 +66,7 @@ class Gateway:
     in_flight: InFlight = field(default_factory=InFlight)
     clock_now: datetime = NOW
     published: asyncio.Event = field(default_factory=asyncio.Event)
+    waits: list[float] = field(default_factory=list)
 
     def now(self) -> datetime:
         return self.clock_now
@@ -99,6 +100,7 @@ class Gateway:
     async def wait(self, future: "asyncio.Future[Outcome]", seconds: float) -> Outcome | None:
         for _ in range(3):
             await asyncio.sleep(0)
+        self.clock_now += timedelta(seconds=1)
         return future.result() if future.done() else None
 
     def capability_token(self, *, tenant_id: str, intent_id: str) -> str:
@@ -123,6 +125,7 @@ class Gateway:
             random=lambda count: b"\x07" * count,
             decision_seconds=5,
             rail_seconds=1,
+            on_answered=self.waits.append,
         )
 
 
@@ -221,6 +224,18 @@ def test_a_request_becomes_one_sealed_command_and_its_outcome_the_answer() -> No
     assert (command.spent.key_id, command.spent.nonce) == ("agent-key-1", "n1")
     assert command.not_after == NOW + timedelta(minutes=10)
     assert gateway.waiters.count == 0
+
+
+def test_it_is_told_how_long_an_outcome_was_waited_for_and_nothing_of_one_that_did_not_come() -> (
+    None
+):
+    decided, silent = Gateway(), Gateway(is_silent=True, known=ANSWER)
+
+    _submit(decided, _request())
+    _submit(silent, _request())
+
+    assert decided.waits == [1.0]
+    assert silent.waits == []
 
 
 def test_evidence_is_salted_and_never_too_late() -> None:

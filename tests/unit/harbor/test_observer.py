@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 
+from harbor import observer
+from harbor.engine.batch_lookup import View
+from harbor.engine.batch_result import ResultBuilder
 from harbor.engine.intake import Rejected, RejectReason
 from harbor.engine.ports import InputRecord
 from harbor.observer import MetricsObserver
@@ -25,8 +28,10 @@ _RECORD = InputRecord(
 
 
 def test_a_command_that_was_given_up_is_named_by_place_and_never_quoted(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A logger keeps the stream that it first wrote to: this test's is closed after it.
+    monkeypatch.setattr(observer, "_log", structlog.get_logger("harbor"))
     rejected = Rejected(record=_RECORD, reason=RejectReason.CRASHED_DECIDE, detail="…")
     set_up_logs("paybond-test")
     try:
@@ -46,3 +51,16 @@ def test_a_command_that_was_given_up_is_named_by_place_and_never_quoted(
         " test_a_command_that_was_given_up_is_named_by_place_and_never_quoted"
     )
     assert search(text.encode(), [Secret(name="body", value=_BODY)]) == []
+
+
+def test_a_committed_transaction_shows_how_long_it_took() -> None:
+    metrics = Metrics()
+    watching = MetricsObserver(metrics)
+
+    for _ in range(2):
+        watching.began()
+        watching.committed(ResultBuilder().finished(View()))
+    watching.began()
+    watching.aborted(records=1, reason="a rebalance")
+
+    assert metrics.registry.get_sample_value("paybond_harbor_batch_seconds_count") == 2
