@@ -16,7 +16,7 @@ APACHE_TESTS := $(wildcard tests/contract tests/integration tests/e2e)
 DEEP_TESTS := $(wildcard tests/simulation tests/e2e/kills)
 PYTEST_FLAGS ?= -q
 
-.PHONY: help venv lock test test-apache test-deep bench kafka check format lint types imports wheel-smoke demo clean
+.PHONY: help venv lock test test-apache test-kills test-deep bench kafka check format lint types imports wheel-smoke demo clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,6 +48,9 @@ kafka: venv ## fetch Apache Kafka and its tools into .paybond/kafka
 
 test-apache: kafka ## contract, integration and e2e tests on Apache Kafka; a skip is a failure
 	PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) --apache-lane $(APACHE_TESTS)
+
+test-kills: kafka ## 30 kills of every process over 20,000 commands, on Apache Kafka; about ten minutes
+	PAYBOND_TEST_DEPTH=long PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s tests/e2e/kills/test_kills.py
 
 test-deep: kafka ## simulation and kill tests with their deep numbers, on Apache Kafka; takes hours
 	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_TESTS)

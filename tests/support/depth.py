@@ -1,4 +1,4 @@
-"""How much a test does: what fits into every run, or what `make test-deep` has hours for."""
+"""How much a test does: what fits into every run, what ten minutes are for, or what `make test-deep` has hours for."""
 
 import os
 from enum import StrEnum
@@ -8,6 +8,7 @@ VARIABLE = "PAYBOND_TEST_DEPTH"
 
 class Depth(StrEnum):
     USUAL = "usual"
+    LONG = "long"
     DEEP = "deep"
 
 
@@ -16,6 +17,12 @@ def chosen_depth() -> Depth:
     return Depth(os.environ.get(VARIABLE) or Depth.USUAL)
 
 
-def by_depth(*, usual: int, deep: int) -> int:
-    """A number of seeds, kills or requests at the chosen depth."""
-    return deep if chosen_depth() is Depth.DEEP else usual
+def by_depth(*, usual: int, deep: int, long: int | None = None) -> int:
+    """A number of seeds, kills or requests at the chosen depth; without `long` the usual one is long enough."""
+    match chosen_depth():
+        case Depth.DEEP:
+            return deep
+        case Depth.LONG if long is not None:
+            return long
+        case _:
+            return usual

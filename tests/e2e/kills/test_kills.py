@@ -19,12 +19,12 @@ from tests.support.depth import by_depth
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
 # Every process twice in each run of the gate; `make test-deep` has hours.
-KILLS = by_depth(usual=12, deep=300)
-COMMANDS = by_depth(usual=4_000, deep=300_000)
+KILLS = by_depth(usual=12, long=30, deep=300)
+COMMANDS = by_depth(usual=4_000, long=20_000, deep=300_000)
 # Half of it for each of two tenants; the gateway takes 64 in flight of each.
 _SIDE_BY_SIDE = 96
 # A wall against a hang, not a measure: 20,000 commands take minutes on a machine that does nothing else.
-_LOAD_SECONDS_MAX = by_depth(usual=1_200, deep=36_000)
+_LOAD_SECONDS_MAX = by_depth(usual=1_200, long=3_600, deep=36_000)
 _LOOK_SECONDS = 0.5
 
 
