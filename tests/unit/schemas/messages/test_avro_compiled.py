@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import fastavro
@@ -18,6 +19,7 @@ from schemas.messages.avro_compiled import (
     write_long,
 )
 from schemas.messages.avro_derivation import from_record_of, to_record_of
+from schemas.messages.shared import Hash32
 from schemas.messages.tips import Position
 from tests.support.builders import T0, a_command, create_intent
 from tests.support.message_strategies import messages
@@ -80,6 +82,38 @@ def test_a_number_past_64_bits_is_refused(number: int) -> None:
 def test_a_long_that_never_ends_or_is_too_large_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="64 bits"):
         read_long(body, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    is_on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    hash: Hash32
+
+
+@pytest.mark.parametrize(
+    ("message", "body", "words"),
+    [
+        (Switch, b"\x02", "boolean"),
+        # A length of -1 would step back, into what was read before.
+        (Word, b"\x01", "cut"),
+        (Word, b"\x04a", "cut"),
+        (Digest, bytes(31), "cut"),
+    ],
+)
+def test_a_field_that_is_none_of_its_type_is_refused_by_its_reader(
+    message: type, body: bytes, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        compiled_reader(message)(body, 0, len(body))
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
