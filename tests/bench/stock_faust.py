@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -57,11 +59,18 @@ class Agent(StrEnum):
 
 def run(settings: StreamsSettings, agent: Agent) -> None:
     """Until a signal ends it."""
+    # Faust makes a folder for its tables also where it has none: not in whoever's directory this is.
+    with TemporaryDirectory() as folder:
+        _run(settings, agent, Path(folder))
+
+
+def _run(settings: StreamsSettings, agent: Agent, folder: Path) -> None:
     app = faust.App(
         # A group of its own each time: it reads from the beginning.
         f"bench-{agent}-{secrets.token_hex(4)}",
         broker=f"kafka://{settings.kafka_bootstrap}",
         store="memory://",
+        datadir=folder,
         topic_disable_leader=True,
         topic_allow_declare=False,
         autodiscover=False,
