@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
@@ -46,11 +47,8 @@ async def run_gateway(settings: GatewaySettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
-
-    def count_wait(seconds: float) -> None:
-        metrics.observe("paybond_gateway_command_seconds", seconds)
-
-    async with parts(settings, on_answered=count_wait) as built:
+    observe_wait = partial(metrics.observe, "paybond_gateway_command_seconds")
+    async with parts(settings, on_answered=observe_wait) as built:
         metrics.follow("paybond_gateway_waiting", built.waiting)
         app = create_app(metrics)
         bind(app, built)
