@@ -3,11 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 SECONDS_MAX = 20.0
+_LOOK_SECONDS = 0.05
 
 
 def create_topic(bootstrap: str, topic: str, config: Mapping[str, str] | None = None) -> None:
@@ -70,3 +71,42 @@ def read_all(bootstrap: str, topic: str, *, group: str) -> list[bytes]:
     finally:
         consumer.close()
     raise AssertionError(f"no end of {topic} within {SECONDS_MAX} s; read {len(values)}")
+
+
+def forget_topics(bootstrap: str, *, seconds: float) -> None:
+    """Ours are gone when this returns: earlier tests left theirs on the same broker."""
+    admin = _admin(bootstrap)
+    names = _our_topics(admin)
+    if not names:
+        return
+    for deleted in admin.delete_topics(names).values():
+        deleted.result(seconds)
+    deadline = time.monotonic() + seconds
+    while left := set(_our_topics(admin)) & set(names):
+        assert time.monotonic() < deadline, f"{left} are still there"
+        time.sleep(_LOOK_SECONDS)
+
+
+def forget(bootstrap: str, *, group: str, seconds: float) -> None:
+    """Our topics and this group, as on the first day."""
+    forget_topics(bootstrap, seconds=seconds)
+    admin, deadline = _admin(bootstrap), time.monotonic() + seconds
+    while True:
+        try:
+            admin.delete_consumer_groups([group])[group].result(seconds)
+        except KafkaException as error:
+            # A member whose test failed may still have its session. Any other error: there is no such group.
+            if "NON_EMPTY_GROUP" in str(error):
+                assert time.monotonic() < deadline, f"{group} has members"
+                time.sleep(_LOOK_SECONDS)
+                continue
+        return
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+
+def _our_topics(admin: AdminClient) -> list[str]:
+    names = admin.list_topics(timeout=SECONDS_MAX).topics
+    return [name for name in names if name.startswith("paybond.")]

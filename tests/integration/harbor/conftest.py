@@ -1,28 +1,19 @@
 """A site per test: the session's broker with new topics, and a folder of its own."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from streams.runtime.shared_settings import GroupProtocol
+from schemas.topics import GROUP_HARBOR
 from tests.integration.harbor.programs import Site
-from tests.integration.harbor.worlds import KafkaWorld, settings_for
+from tests.integration.harbor.worlds import SECONDS_MAX
+from tests.support.records import forget
 
 
 @pytest.fixture
 def bare_site(kafka: str, tmp_path: Path, *, is_apache: bool) -> Site:
     """A cluster without our topics."""
-    settings = settings_for(kafka, is_apache=is_apache, protocol=GroupProtocol.CLASSIC)
-
-    async def forget() -> None:
-        world = KafkaWorld(settings)
-        try:
-            await world.forget()
-        finally:
-            await world.close()
-
-    asyncio.run(forget())
+    forget(kafka, group=GROUP_HARBOR, seconds=SECONDS_MAX)
     return Site(bootstrap=kafka, folder=tmp_path, is_apache=is_apache)
 
 

@@ -24,7 +24,7 @@ from schemas.topics import CHECKPOINTS, EVIDENCE, INTENTS, TIPS, intent_key, led
 from streams.runtime.kafka_clients import client_settings
 from streams.runtime.shared_settings import GroupProtocol, SharedSettings
 from tests.integration.harbor.programs import PARTITIONS, Site
-from tests.integration.harbor.worlds import KafkaWorld, settings_for
+from tests.integration.harbor.worlds import SECONDS_MAX, settings_for
 from tests.support.ledger_builder import (
     DEPLOYMENT,
     LEDGER_SEED,
@@ -32,7 +32,7 @@ from tests.support.ledger_builder import (
     LedgerBuilder,
     a_ledger,
 )
-from tests.support.records import plain_producer
+from tests.support.records import forget_topics, plain_producer
 
 pytestmark = pytest.mark.integration
 
@@ -163,6 +163,7 @@ def reports(
     kafka: str, tmp_path_factory: pytest.TempPathFactory, *, is_apache: bool
 ) -> dict[str, dict[str, Any]]:
     """By tenant, after one `fsck` of all copies."""
+    forget_topics(kafka, seconds=SECONDS_MAX)
     asyncio.run(_make_topics(settings_for(kafka, is_apache=is_apache, protocol=CLASSIC)))
     site = Site(bootstrap=kafka, folder=tmp_path_factory.mktemp("fsck"), is_apache=is_apache)
     assert site.call("topics", "apply").status == 0
@@ -187,15 +188,12 @@ def reports(
 
 async def _make_topics(settings: SharedSettings) -> None:
     """The copies' ledger topics on a cluster that has no other of ours."""
-    world = KafkaWorld(settings)
     topics = KafkaTopics(client_settings(settings, client_id="test"))
     try:
-        await world.forget_topics()
         for name in NAMES:
             await topics.create(ledger_layout(TenantId(name), durability=SINGLE_NODE))
     finally:
         await topics.close()
-        await world.close()
 
 
 def _write(producer: Producer, copy: Copy) -> None:

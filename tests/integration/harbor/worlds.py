@@ -5,9 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
 from harbor.adapters.kafka_commands import KafkaCommandConsumer
 from harbor.adapters.kafka_reader import KafkaLogReader
 from harbor.adapters.kafka_topics import KafkaTopics
@@ -21,6 +18,7 @@ from streams.runtime.kafka_clients import (
     transactional_settings,
 )
 from streams.runtime.shared_settings import Broker, GroupProtocol, SharedSettings
+from tests.support.records import forget
 
 PARTITIONS = 2
 # A loaded machine, a rebalance and a session of 6 s in one.
@@ -41,12 +39,13 @@ class KafkaWorld:
     def __init__(self, settings: SharedSettings) -> None:
         self._settings = settings
         self._topics = KafkaTopics(client_settings(settings, client_id="test"))
-        self._admin = AdminClient(client_settings(settings, client_id="test"))
         self._closing: list[Callable[[], Awaitable[None]]] = [self._topics.close]
 
     async def prepare(self) -> None:
         """Topics and group as on the first day: earlier tests left theirs on the same broker."""
-        await self.forget()
+        await asyncio.to_thread(
+            forget, self._settings.kafka_bootstrap, group=GROUP_HARBOR, seconds=SECONDS_MAX
+        )
         for layout in wanted_layouts(partitions=PARTITIONS, durability=SINGLE_NODE):
             await self._topics.create(layout)
 
@@ -82,35 +81,6 @@ class KafkaWorld:
         for error in errors:
             if error is not None:
                 raise error
-
-    async def forget_topics(self) -> None:
-        names = [name for name in await self._topics.all_names() if name.startswith("paybond.")]
-        await self._delete(names)
-
-    async def forget(self) -> None:
-        await self.forget_topics()
-
-        async def is_forgotten() -> bool | None:
-            asked = self._admin.delete_consumer_groups([GROUP_HARBOR])
-            try:
-                await asyncio.wrap_future(asked[GROUP_HARBOR])
-            except KafkaException as error:
-                # A member whose test failed may still have its session.
-                return None if "NON_EMPTY_GROUP" in str(error) else True
-            return True
-
-        await until(is_forgotten)
-
-    async def _delete(self, names: list[str]) -> None:
-        if not names:
-            return
-        for future in self._admin.delete_topics(names).values():
-            await asyncio.wrap_future(future)
-
-        async def are_gone() -> bool | None:
-            return True if not (await self._topics.all_names()) & set(names) else None
-
-        await until(are_gone)
 
 
 @asynccontextmanager

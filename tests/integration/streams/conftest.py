@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.streams.indexing import Cluster, forget
+from schemas.topics import GROUP_VIEWS
+from tests.integration.streams.indexing import SECONDS_MAX, Cluster
 from tests.support.brokers import TestBroker, chosen_broker, running_broker
+from tests.support.records import forget
 
 
 @pytest.fixture
@@ -22,5 +24,5 @@ def cluster(request: pytest.FixtureRequest, *, is_apache: bool) -> Cluster:
         own: Cluster = request.getfixturevalue("own_cluster")
         return own
     broker: TestBroker = request.getfixturevalue("kafka_broker")
-    forget(broker.bootstrap)
+    forget(broker.bootstrap, group=GROUP_VIEWS, seconds=SECONDS_MAX)
     return Cluster(bootstrap=broker.bootstrap)

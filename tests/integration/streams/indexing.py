@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,6 @@ import psycopg
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
-    KafkaException,
     Producer,
     TopicPartition,
 )
@@ -124,31 +123,6 @@ class Cluster:
 
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-
-
-def forget(bootstrap: str) -> None:
-    """Our topics and the indexer's group: earlier tests left theirs on the same broker."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    deadline = time.monotonic() + SECONDS_MAX
-    while names := [name for name in admin.list_topics(timeout=10).topics if _is_ours(name)]:
-        assert time.monotonic() < deadline, f"{names} are still there"
-        for deleted in admin.delete_topics(names).values():
-            with suppress(KafkaException):
-                deleted.result(_REQUEST_SECONDS_MAX)
-    while True:
-        try:
-            admin.delete_consumer_groups([GROUP_VIEWS])[GROUP_VIEWS].result(_REQUEST_SECONDS_MAX)
-        except KafkaException as error:
-            # A member of a test that failed may still have its session.
-            if "NON_EMPTY_GROUP" in str(error):
-                assert time.monotonic() < deadline, f"{GROUP_VIEWS} has members"
-                time.sleep(0.2)
-                continue
-        return
-
-
-def _is_ours(topic: str) -> bool:
-    return topic.startswith("paybond.")
 
 
 def settings_of(cluster: Cluster, database: FreshDatabase, **changes: Any) -> StreamsSettings:
