@@ -30,6 +30,19 @@ def entries_of(bootstrap: str, tenant_id: str) -> list[LedgerEntry]:
     return [decode_as(LedgerEntry, record.value) for record in records.values()]
 
 
+def ledgers_of(bootstrap: str) -> Mapping[str, Sequence[LedgerEntry]]:
+    """By tenant, of both that a local stack has."""
+    return {tenant: entries_of(bootstrap, tenant) for tenant in ("tenant-vec", "tenant-two")}
+
+
+def faults_of_all(ledgers: Mapping[str, Sequence[LedgerEntry]], told: Sequence[Told]) -> list[str]:
+    return [
+        fault
+        for tenant, entries in ledgers.items()
+        for fault in faults_of(entries, [one for one in told if one.tenant_id == tenant])
+    ]
+
+
 def faults_of(entries: Sequence[LedgerEntry], told: Sequence[Told]) -> list[str]:
     """What must not be, in words; `told` are the answers of this ledger's tenant."""
     return [*_commands_not_once(entries, told), *_doubled(entries), *_scattered(entries)]

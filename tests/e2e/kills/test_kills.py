@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.kills.acknowledgements import Acknowledgements
 from tests.e2e.kills.clients import clients
 from tests.e2e.kills.killer import TARGETS, Killer, recovery_table
-from tests.e2e.kills.ledger_check import entries_of, faults_of
+from tests.e2e.kills.ledger_check import faults_of_all, ledgers_of
 from tests.e2e.kills.rebuilt import live_and_rebuilt
 from tests.e2e.local_stack import running_stack
 from tests.support.depth import by_depth
@@ -41,8 +41,7 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
         seconds = time.monotonic() - began
         told.read()
         checked = stack.run("paybond-harbor", "fsck", "--all", "--json")
-        bootstrap = stack.local_file()["kafka_bootstrap"]
-        ledgers = {tenant: entries_of(bootstrap, tenant) for tenant in ("tenant-vec", "tenant-two")}
+        ledgers = ledgers_of(stack.local_file()["kafka_bootstrap"])
         live, rebuilt = live_and_rebuilt(stack)
 
     with capsys.disabled():
@@ -54,12 +53,7 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
         )
     assert {kill.target for kill in kills} == set(TARGETS)
     assert len(told.decided) >= COMMANDS
-    faults = [
-        fault
-        for tenant, entries_ in ledgers.items()
-        for fault in faults_of(entries_, [one for one in told.told if one.tenant_id == tenant])
-    ]
-    assert faults == []
+    assert faults_of_all(ledgers, told.told) == []
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert json.loads(checked.stdout)["ok"] is True
     assert live.rows["ledger_entries"] == sum(map(len, ledgers.values()))
