@@ -25,7 +25,7 @@ from deploy.local.demo_report import (
     print_stories,
     print_what_next,
 )
-from deploy.local.local_file import read_local_file, tenant_of
+from deploy.local.local_file import TenantAccess, read_local_file, tenant_of
 from schemas.instants import format_instant
 
 # The v6 intent of the published signing vectors; a test compares its body with them.
@@ -71,8 +71,7 @@ async def _run(
         base_url=document["base_url"], timeout=_HTTP_SECONDS_MAX, limits=limits, trust_env=False
     ) as http:
         clients = [
-            DemoClient(http, tenant_of(access), now=_now, random_hex=_random_hex)
-            for access in (document, document["second_tenant"])
+            client_of(http, tenant_of(access)) for access in (document, document["second_tenant"])
         ]
         console.print(f"[bold]1. The published intent[/], {clients[0].tenant.tenant_id}")
         vector = await tell_vector(clients[0])
@@ -148,6 +147,11 @@ async def entries_of(client: DemoClient, intent_id: str) -> list[Entry]:
         )
         found.append(Entry.of(page.document["entries"][0]))
     return found
+
+
+def client_of(http: httpx.AsyncClient, tenant: TenantAccess) -> DemoClient:
+    """With this machine's clock and dice."""
+    return DemoClient(http, tenant, now=_now, random_hex=_random_hex)
 
 
 async def create_and_tell(client: DemoClient, planned: PlannedIntent, terms: IntentTerms) -> Told:

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from deploy.local.demo import create_and_tell, terms_of
-from deploy.local.demo_client import PROOF_HEADER, DemoClient, evidence_body, proven_headers
+from deploy.local.demo import client_of, create_and_tell, terms_of
+from deploy.local.demo_client import PROOF_HEADER, evidence_body, proven_headers
 from deploy.local.demo_plan import PlannedIntent
 from deploy.local.demo_report import Told
 from deploy.local.local_file import TenantAccess, tenant_of
@@ -97,13 +97,7 @@ class Sender:
 
     async def _tell(self, intent: PlannedIntent) -> Told:
         async with self._http() as http:
-            client = DemoClient(
-                http,
-                self.tenant,
-                now=SystemClock().now,
-                random_hex=lambda: secrets.token_hex(16),
-            )
-            return await create_and_tell(client, intent, terms_of(intent))
+            return await create_and_tell(client_of(http, self.tenant), intent, terms_of(intent))
 
     async def _ask_in_vain(self, intent_id: str) -> None:
         path = f"/harbor/intents/{intent_id}/evidence"

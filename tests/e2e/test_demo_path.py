@@ -18,12 +18,11 @@ import httpx
 import psutil
 import pytest
 
-from deploy.local.demo import create_and_tell, entries_of, terms_of
+from deploy.local.demo import client_of, create_and_tell, entries_of, terms_of
 from deploy.local.demo_client import DemoClient, GatewayUnavailableError, HttpAnswer
 from deploy.local.demo_plan import PlannedIntent, Story, plan_of
 from deploy.local.demo_proof import check_proof, read_from_kafka
 from deploy.local.local_file import tenant_of
-from streams.runtime.clock import SystemClock
 from tests.e2e.local_stack import (
     READY_SECONDS_MAX,
     LocalStack,
@@ -58,13 +57,7 @@ def talk(
         async with httpx.AsyncClient(
             base_url=document["base_url"], timeout=30, trust_env=False
         ) as http:
-            client = DemoClient(
-                http,
-                tenant_of(access),
-                now=SystemClock().now,
-                random_hex=lambda: secrets.token_hex(16),
-            )
-            return await conversation(client)
+            return await conversation(client_of(http, tenant_of(access)))
 
     return asyncio.run(main())
 

@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from deploy.local.demo import create_and_tell, terms_of
-from deploy.local.demo_client import DemoClient
+from deploy.local.demo import client_of, create_and_tell, terms_of
 from deploy.local.demo_plan import PlannedIntent, Story
 from deploy.local.demo_report import Told
 from deploy.local.programs import Port, ProgramName
 from schemas.topics import Program
-from streams.runtime.clock import SystemClock
 from tests.e2e.guarded_stack import GuardedStack, guarded_stack
 from tests.e2e.test_demo_path import planned
 
@@ -57,13 +54,7 @@ def _told(stack: GuardedStack, intent: PlannedIntent) -> Told:
         async with httpx.AsyncClient(
             base_url=stack.machine.url(Port.GATEWAY), timeout=30, trust_env=False
         ) as http:
-            client = DemoClient(
-                http,
-                stack.tenant,
-                now=SystemClock().now,
-                random_hex=lambda: secrets.token_hex(16),
-            )
-            return await create_and_tell(client, intent, terms_of(intent))
+            return await create_and_tell(client_of(http, stack.tenant), intent, terms_of(intent))
 
     return asyncio.run(conversation())
 
