@@ -90,6 +90,9 @@ class Outstanding(Protocol):
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
         """The outstanding effect's id; None = none is outstanding."""
 
+    def has_shown(self, *, tenant_id: str, ledger_seq: int) -> bool:
+        """Whether the states read hold all that the tenant's entries up to this one imply."""
+
     def is_paused(self, tenant_id: str) -> bool:
         """Whether an operator holds back all that moves this tenant's money."""
 

@@ -1,7 +1,8 @@
 """Effects → rail → result commands, at least once.
 
     1. consume effects of the partitions owned
-    2. read the states up to their last stable offset: an effect that none has outstanding is over, skip it
+    2. read the states up to their last stable offset: an effect that none has outstanding is over, skip it; one whose
+       own state is not shown yet (its transaction's marker, or an older open transaction, is still on its way) waits
     3. ask the rail, several effects at a time; one intent has at most one outstanding, so none overtakes another;
        while a tenant's rails are paused its effects are held back, and asked when a state says that they go on
     4. send each answer as a command, and wait until it is acknowledged
@@ -42,7 +43,7 @@ class _Partition:
     next_offset: int = 0
     committed: int = 0
     waiting: dict[int, Effect] = field(default_factory=dict)
-    # Ids of those that a pause holds back: one that was issued twice is asked once when it ends.
+    # Ids of those that a pause or a missing state holds back: one that was issued twice is asked once when it ends.
     held_back: set[str] = field(default_factory=set)
 
     def committable(self) -> int:
@@ -120,21 +121,28 @@ class RailWorker:
             for offset, effect in tuple(owned.waiting.items()):
                 if (partition, offset) in self._running.values():
                     continue
-                if not self._is_due(effect):
+                if self._is_over(effect):
                     del owned.waiting[offset]
                     owned.held_back.discard(effect.effect_id)
-                elif effect.effect_id in owned.held_back and not self._is_paused(effect):
+                elif effect.effect_id in owned.held_back and self._holds_back(effect) is None:
                     owned.held_back.discard(effect.effect_id)
                     await self._start(partition, offset, effect)
 
-    def _is_due(self, effect: Effect) -> bool:
+    def _is_over(self, effect: Effect) -> bool:
+        """What the states don't show yet is not over: skipped, it would be asked only when the tick issues it again."""
         present = self._outstanding.effect_of(
             tenant_id=effect.tenant_id, intent_id=effect.intent_id
         )
-        return present == effect.effect_id
+        return self._is_shown(effect) and present != effect.effect_id
 
-    def _is_paused(self, effect: Effect) -> bool:
-        return self._outstanding.is_paused(effect.tenant_id)
+    def _is_shown(self, effect: Effect) -> bool:
+        return self._outstanding.has_shown(tenant_id=effect.tenant_id, ledger_seq=effect.ledger_seq)
+
+    def _holds_back(self, effect: Effect) -> str | None:
+        """Why the rail can't be asked now. A pause may lie behind what is not shown."""
+        if not self._is_shown(effect):
+            return "its state is not shown yet"
+        return "rails paused" if self._outstanding.is_paused(effect.tenant_id) else None
 
     async def _take(self, record: EffectRecord) -> None:
         owned = self._partitions.get(record.partition)
@@ -146,12 +154,13 @@ class RailWorker:
         if record.effect is None:
             await self._dead_letters.bury(record, "not an effect")
             return
-        if not self._is_due(record.effect):
+        if self._is_over(record.effect):
             return
         owned.waiting[record.offset] = record.effect
-        if self._is_paused(record.effect):
+        why = self._holds_back(record.effect)
+        if why is not None:
             owned.held_back.add(record.effect.effect_id)
-            _log.info("effect_held_back", effect_id=record.effect.effect_id)
+            _log.info("effect_held_back", effect_id=record.effect.effect_id, why=why)
             return
         await self._start(record.partition, record.offset, record.effect)
 

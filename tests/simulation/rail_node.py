@@ -3,8 +3,7 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from harbor.adapters.memory.log import MemoryKafka
-from harbor.adapters.memory.ports import Hook, PortCall, When
+from harbor.adapters.memory.ports import PortCall, When
 from harbor.adapters.memory.rails import (
     MemoryCommandSender,
     MemoryEffectLog,
@@ -12,8 +11,6 @@ from harbor.adapters.memory.rails import (
     MemoryRailDeadLetters,
 )
 from harbor.rails.ports import (
-    EffectBatch,
-    EffectRecord,
     RailAnswer,
     RailObject,
     RailUnavailableError,
@@ -101,43 +98,15 @@ class _SimulatedRail:
         return await self._simulator.find(tenant_id=tenant_id, intent_id=intent_id)
 
 
-class _NotedLog(MemoryEffectLog):
-    """Which effects came last is known."""
-
-    fresh: tuple[EffectRecord, ...] = ()
-
-    async def consume(self) -> EffectBatch:
-        batch = await super().consume()
-        self.fresh = batch.records
-        return batch
-
-
-class _NotedOutstanding(MemoryOutstanding):
-    """Up to where the states were read for each effect that came."""
-
-    def __init__(self, log: _NotedLog, kafka: MemoryKafka, *, process: str, hook: Hook) -> None:
-        super().__init__(kafka, process=process, hook=hook)
-        self._log = log
-        self.when_taken: dict[tuple[int, int], int] = {}
-
-    async def catch_up(self, partition: int) -> None:
-        await super().catch_up(partition)
-        for record in self._log.fresh:
-            if record.partition == partition:
-                place = partition, record.offset
-                self.when_taken.setdefault(place, self._next[partition])
-
-
 class RailProcess(Process):
     """One incarnation of the worker, as `harbor.rails.app` wires it."""
 
     def __init__(self, world: "World", house: RailHouse, name: str) -> None:
         super().__init__(world, name)
         kafka = world.kafka
-        self._log = _NotedLog(kafka, process=name, hook=self.hook)
-        self._outstanding = _NotedOutstanding(self._log, kafka, process=name, hook=self.hook)
+        self._outstanding = MemoryOutstanding(kafka, process=name, hook=self.hook)
         self._worker = RailWorker(
-            log=self._log,
+            log=MemoryEffectLog(kafka, process=name, hook=self.hook),
             outstanding=self._outstanding,
             rails={SettlementMode.SIMULATED: _SimulatedRail(house, self)},
             commands=MemoryCommandSender(
@@ -157,10 +126,6 @@ class RailProcess(Process):
         """Up to which offset it has read the states of that tenant's partition."""
         partition = partition_of(effect.tenant_id, self.world.partitions)
         return self._outstanding._next.get(partition, 0)
-
-    def states_seen_when_taken(self, partition: int, offset: int) -> int | None:
-        """The same, when it took the effect that lies there; None = it never did."""
-        return self._outstanding.when_taken.get((partition, offset))
 
     def sight(self) -> object:
         kafka, partitions = self.world.kafka, range(self.world.partitions)
@@ -191,11 +156,6 @@ class RailNode:
         self.house = RailHouse(world)
         self._started = 0
         self._process: RailProcess | None = None
-
-    def states_seen_when_taken(self, partition: int, offset: int) -> int | None:
-        """By the worker that runs now, or ran last."""
-        assert self._process is not None
-        return self._process.states_seen_when_taken(partition, offset)
 
     def start(self) -> None:
         self._process = process = RailProcess(self.world, self.house, f"rails.{self._started}")

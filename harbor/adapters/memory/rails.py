@@ -107,6 +107,9 @@ class MemoryOutstanding(HookedPort):
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
         return self._states.effect_of(tenant_id=tenant_id, intent_id=intent_id)
 
+    def has_shown(self, *, tenant_id: str, ledger_seq: int) -> bool:
+        return self._states.has_shown(tenant_id=tenant_id, ledger_seq=ledger_seq)
+
     def is_paused(self, tenant_id: str) -> bool:
         return self._states.is_paused(tenant_id)
 

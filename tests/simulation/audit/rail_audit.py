@@ -64,16 +64,15 @@ class RailAudit:
         effects = self._effects[partition]
         for offset in [offset for offset in effects if offset < at]:
             effect = effects.pop(offset)
-            # An open transaction may hide a state whose effect is seen: that one is passed, and issued again.
-            seen = self._world.rails.states_seen_when_taken(partition, offset)
-            is_waited_for = self._outstanding_of(effect, states_seen=seen) == effect.effect_id
+            # Also where an open transaction hid the state when its effect was seen.
+            is_waited_for = self._outstanding_of(effect) == effect.effect_id
             if is_waited_for and not self._is_answered(partition, effect):
                 raise ViolationError(
                     Rule.RAIL_POSITION,
                     f"partition {partition}: {at} is past {effect.effect_id} at {offset}",
                 )
 
-    def _outstanding_of(self, effect: Effect, *, states_seen: int | None) -> str | None:
+    def _outstanding_of(self, effect: Effect, *, states_seen: int | None = None) -> str | None:
         """What its intent has outstanding, by the states below that offset, or by all."""
         partition = partition_of(effect.tenant_id, self._world.partitions)
         key = intent_key(TenantId(effect.tenant_id), IntentId(effect.intent_id))

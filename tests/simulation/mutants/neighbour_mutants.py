@@ -80,12 +80,36 @@ MUTANTS = (
         breaks="an effect that is over is not asked again",
         replacements=(
             Replacement(
-                target="harbor.rails.worker:RailWorker._is_due",
-                texts=(("return present == effect.effect_id", "return True"),),
+                target="harbor.rails.worker:RailWorker._is_over",
+                texts=(("return self._is_shown(effect) and", "return False and"),),
             ),
         ),
         rules=frozenset({Rule.RAIL_ASKED}),
         seed=18,
+    ),
+    Mutant(
+        name="hidden-effect-is-over",
+        breaks="an effect whose own state is not shown yet is not over",
+        replacements=(
+            Replacement(
+                target="harbor.rails.worker:RailWorker._is_over",
+                texts=(("return self._is_shown(effect) and present", "return present"),),
+            ),
+        ),
+        rules=frozenset({Rule.RAIL_POSITION}),
+        seed=93,
+    ),
+    Mutant(
+        name="hidden-effect-is-asked",
+        breaks="an effect is asked only when the states show it outstanding",
+        replacements=(
+            Replacement(
+                target="harbor.rails.worker:RailWorker._holds_back",
+                texts=(("if not self._is_shown(effect):", "if False:"),),
+            ),
+        ),
+        rules=frozenset({Rule.RAIL_ASKED}),
+        seed=51,
     ),
     Mutant(
         name="rail-looks-past-its-tenant",

@@ -35,6 +35,7 @@ class World:
         self.due = {(e.tenant_id, e.intent_id): e.effect_id for e in effects if e}
         self.silent: set[str] = set()
         self.paused: set[str] = set()
+        self.shown_to = EFFECT.ledger_seq
         self.asked: list[str] = []
         self.sent: list[Command] = []
         self.commits: list[dict[int, int]] = []
@@ -69,6 +70,10 @@ class World:
 
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
         return self.due.get((tenant_id, intent_id))
+
+    def has_shown(self, *, tenant_id: str, ledger_seq: int) -> bool:
+        assert tenant_id == EFFECT.tenant_id
+        return self.shown_to >= ledger_seq
 
     def is_paused(self, tenant_id: str) -> bool:
         return tenant_id in self.paused
@@ -126,6 +131,38 @@ def test_an_effect_becomes_an_answer_and_its_offset_is_committed() -> None:
     assert world.commits == [{PARTITION: 11}]
     assert world.caught_up[0] == PARTITION
     assert world.counted == [1]
+
+
+def test_an_effect_whose_state_is_not_shown_yet_waits_for_it() -> None:
+    world = World(EFFECT)
+    world.shown_to = EFFECT.ledger_seq - 1
+    due, world.due = world.due, {}
+
+    asyncio.run(world.steps(3))
+    assert world.asked == []
+    assert world.commits == []
+
+    # The pause was committed before the effect's state, so that it is known no later than that.
+    world.due, world.shown_to, world.paused = due, EFFECT.ledger_seq, {EFFECT.tenant_id}
+    asyncio.run(world.steps(2))
+    assert world.asked == []
+
+    world.paused = set()
+    asyncio.run(world.steps(2))
+    assert world.asked == [EFFECT.effect_id]
+    assert world.commits == [{PARTITION: 11}]
+
+
+def test_an_effect_that_was_over_before_its_state_was_shown_is_not_asked() -> None:
+    world = World(EFFECT)
+    world.shown_to, world.due = EFFECT.ledger_seq - 1, {}
+
+    asyncio.run(world.steps(2))
+    world.shown_to = EFFECT.ledger_seq + 1
+    asyncio.run(world.steps(2))
+
+    assert world.asked == []
+    assert world.commits == [{PARTITION: 11}]
 
 
 def test_an_effect_that_no_state_has_outstanding_is_skipped() -> None:
