@@ -28,6 +28,7 @@ from gateway.outbox.acknowledgements import Acknowledgements, RowWriter
 from gateway.outbox.relay import Relay
 from gateway.queries.arrivals import WAIT_SECONDS, Arrivals
 from gateway.queries.authority import LedgerAuthority
+from gateway.queries.intents import IntentReads
 from gateway.queries.ledger import LedgerReads
 from gateway.queries.read_path import ReadPath
 from gateway.settings import GatewaySettings, hex_bytes
@@ -157,6 +158,7 @@ def _paths(
     on_answered: Callable[[float], None],
 ) -> tuple[CommandPath, ReadPath, Guard]:
     reads = TenantReads(admin.pool)
+    intents = IntentReads(reads)
     api_keys = PostgresApiKeys(admin.pool)
     operation_key = hex_bytes(settings.capability_key)
     capability = CapabilityKey(key_id=settings.capability_key_id, secret=operation_key)
@@ -170,7 +172,7 @@ def _paths(
         publisher=publisher,
         waiters=waiters,
         in_flight=InFlight(),
-        intents=PostgresPresentIntents(reads),
+        intents=PostgresPresentIntents(intents),
         secrets=made,
         timer=EventLoopTimer(),
         clock=clock,
@@ -184,6 +186,7 @@ def _paths(
     )
     read_path = ReadPath(
         reads=reads,
+        intents=intents,
         ledger=LedgerReads(reads, authority),
         authority=authority,
         arrivals=admin.arrivals,

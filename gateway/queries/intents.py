@@ -1,8 +1,9 @@
 """Intents from the read tables: the fold's state as bytes, rendered by pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.adapters.coalesced import Coalesced
 from gateway.adapters.postgres_reads import Query, Row, TenantReads
 from schemas.ids import IntentId, TenantId
 from schemas.intent_fold import IntentState
@@ -15,6 +16,8 @@ from streams.runtime.postgres import sql_blocks
 _SQL = sql_blocks("gateway.queries", "intents.sql")
 # An intent has about ten entries; one whose rail drifts for weeks has more, and the newest tell most.
 TIMELINE_MAX = 500
+# A statement for so many still takes a few milliseconds.
+_READ_TOGETHER_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +36,67 @@ class StoredIntent:
         return self.state.is_final or (self.allowed_tools is not None and has_evidence)
 
 
-async def find_intent(
-    reads: TenantReads, tenant_id: TenantId, intent_id: IntentId
-) -> StoredIntent | None:
-    """State, bodies and timeline of one snapshot, in one round trip. Raises DatabaseUnavailableError."""
-    values = {"intent_id": intent_id}
-    intents, evidence, timeline = await reads.fetch_all(
-        tenant_id,
-        [
-            Query(text=_SQL["intent"], values=values),
-            Query(text=_SQL["evidence"], values=values),
-            Query(text=_SQL["timeline"], values={**values, "limit": TIMELINE_MAX}),
-        ],
-    )
-    if not intents:
-        return None
-    tools = intents[0]["allowed_tools"]
-    return StoredIntent(
-        state=decode_as(IntentState, bytes(intents[0]["state"])),
-        allowed_tools=None if tools is None else tuple(tools),
-        evidence=evidence[0] if evidence else None,
-        timeline=timeline,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Of one intent, not decoded: what one of them can't be read for must not fail the others."""
+
+    intent: Row
+    evidence: Row | None
+    timeline: Sequence[Row]
+
+
+class IntentReads:
+    """Single intents, those of one tenant that are asked for side by side in one round trip."""
+
+    def __init__(self, reads: TenantReads) -> None:
+        self._reads = reads
+        self._rows = Coalesced(self._rows_of, most=_READ_TOGETHER_MAX)
+
+    async def find(self, tenant_id: TenantId, intent_id: IntentId) -> StoredIntent | None:
+        """State, bodies and timeline of one snapshot. Raises DatabaseUnavailableError."""
+        rows = await self._rows.find(tenant_id, intent_id)
+        if rows is None:
+            return None
+        tools = rows.intent["allowed_tools"]
+        return StoredIntent(
+            state=decode_as(IntentState, bytes(rows.intent["state"])),
+            allowed_tools=None if tools is None else tuple(tools),
+            evidence=rows.evidence,
+            timeline=rows.timeline,
+        )
+
+    async def answer(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
+        """The present state in the shape of an outcome, or None where the tables don't have all of it yet.
+
+        Raises DatabaseUnavailableError.
+        """
+        stored = await self.find(tenant_id, intent_id)
+        return None if stored is None or not stored.is_whole else answer_of_stored(stored)
+
+    async def _rows_of(
+        self, tenant_id: TenantId, intent_ids: Sequence[IntentId]
+    ) -> Mapping[IntentId, _Rows]:
+        values = {"intent_ids": list(intent_ids)}
+        intents, evidence, entries = await self._reads.fetch_all(
+            tenant_id,
+            [
+                Query(text=_SQL["intents_by_id"], values=values),
+                Query(text=_SQL["evidence"], values=values),
+                Query(text=_SQL["timeline"], values={**values, "limit": TIMELINE_MAX}),
+            ],
+        )
+        submitted = {row["intent_id"]: row for row in evidence}
+        timelines: dict[str, list[Row]] = {row["intent_id"]: [] for row in intents}
+        for row in entries:
+            timelines[row["intent_id"]].append(row)
+        return {
+            row["intent_id"]: _Rows(
+                intent=row,
+                evidence=submitted.get(row["intent_id"]),
+                timeline=timelines[row["intent_id"]],
+            )
+            for row in intents
+        }
 
 
 async def page_of_intents(
@@ -83,17 +125,6 @@ async def totals(reads: TenantReads, tenant_id: TenantId) -> tuple[list[Row], Ro
         tenant_id, [Query(text=_SQL["totals"]), Query(text=_SQL["tenant"])]
     )
     return rows, tenants[0] if tenants else None
-
-
-async def intent_answer(
-    reads: TenantReads, tenant_id: TenantId, intent_id: IntentId
-) -> IntentAnswer | None:
-    """The present state in the shape of an outcome, or None where the tables don't have all of it yet.
-
-    Raises DatabaseUnavailableError.
-    """
-    stored = await find_intent(reads, tenant_id, intent_id)
-    return None if stored is None or not stored.is_whole else answer_of_stored(stored)
 
 
 def answer_of_stored(stored: StoredIntent) -> IntentAnswer:

@@ -1,32 +1,35 @@
 -- Intents as the views have them.
 
--- name: intent
--- The fold's state, and the body that only the evidence topic has.
-SELECT intent.state, body.allowed_tools, intent.last_seq
+-- name: intents_by_id
+-- The fold's states, and of the bodies what only the evidence topic has.
+SELECT intent.intent_id, intent.state, body.allowed_tools
 FROM views.intents AS intent
 LEFT JOIN views.evidence AS body
     ON body.tenant_id = %(tenant_id)s AND body.intent_id = intent.intent_id AND body.kind = 'intent'
-WHERE intent.tenant_id = %(tenant_id)s AND intent.intent_id = %(intent_id)s
+WHERE intent.tenant_id = %(tenant_id)s AND intent.intent_id = ANY(%(intent_ids)s::text[])
 
 -- name: evidence
--- The submitted body, if it is there and not erased.
+-- The submitted bodies that are there and not erased.
 SELECT
-    evidence_id, payload, artifacts, payload_digest, artifacts_digest, payee_did, payee_pubkey, payee_signature,
+    intent_id, evidence_id, payload, artifacts, payload_digest, artifacts_digest, payee_did, payee_pubkey, payee_signature,
     submitted_at, report
 FROM views.evidence
-WHERE tenant_id = %(tenant_id)s AND intent_id = %(intent_id)s AND kind = 'evidence'
+WHERE tenant_id = %(tenant_id)s AND intent_id = ANY(%(intent_ids)s::text[]) AND kind = 'evidence'
 
 -- name: timeline
--- The intent's entries, the newest when there are too many, in order.
-SELECT seq, recorded_at, event_type, actor_kind, actor_ref, command_id, event_json
-FROM (
-    SELECT seq, recorded_at, event_type, actor_kind, actor_ref, command_id, event_json
-    FROM views.ledger_entries
-    WHERE tenant_id = %(tenant_id)s AND intent_id = %(intent_id)s
-    ORDER BY seq DESC
+-- Each intent's entries, the newest when there are too many, in order.
+SELECT
+    newest.intent_id, newest.seq, newest.recorded_at, newest.event_type, newest.actor_kind, newest.actor_ref,
+    newest.command_id, newest.event_json
+FROM unnest(%(intent_ids)s::text[]) AS asked (intent_id)
+CROSS JOIN LATERAL (
+    SELECT intent_id, seq, recorded_at, event_type, actor_kind, actor_ref, command_id, event_json
+    FROM views.ledger_entries AS entry
+    WHERE entry.tenant_id = %(tenant_id)s AND entry.intent_id = asked.intent_id
+    ORDER BY entry.seq DESC
     LIMIT %(limit)s
 ) AS newest
-ORDER BY seq
+ORDER BY newest.seq
 
 -- name: intents
 -- A page, newest first; each filter is left out when null.

@@ -1,15 +1,18 @@
 -- Keys: the credential before its tenant is known, then a tenant's own registries. Unacknowledged rows do not exist.
 
--- name: api_key_by_id
--- No tenant yet: a SECURITY DEFINER function takes the exact id and answers one acknowledged row or none.
-SELECT tenant_id, key_id, environment, kind, permissions, pepper_id, digest, revoked_at
-FROM gateway.find_api_key(%(key_id)s)
+-- name: api_keys_by_id
+-- No tenant yet: a SECURITY DEFINER function takes an exact id and answers one acknowledged row or none.
+SELECT
+    found.tenant_id, found.key_id, found.environment, found.kind, found.permissions, found.pepper_id, found.digest,
+    found.revoked_at
+FROM unnest(%(key_ids)s::text[]) AS asked (key_id)
+CROSS JOIN LATERAL gateway.find_api_key(asked.key_id) AS found
 
--- name: agent_key
--- One trusted agent key.
+-- name: agent_keys_by_id
+-- Trusted agent keys.
 SELECT key_id, public_key, purposes, expires_at, revoked_at
 FROM gateway.agent_keys
-WHERE tenant_id = %(tenant_id)s AND key_id = %(key_id)s AND acknowledged_at IS NOT NULL
+WHERE tenant_id = %(tenant_id)s AND key_id = ANY(%(key_ids)s::text[]) AND acknowledged_at IS NOT NULL
 
 -- name: api_keys
 -- A page of the tenant's API keys; never the digest.

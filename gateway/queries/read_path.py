@@ -8,6 +8,7 @@ from gateway.commands.answers import Secrets
 from gateway.commands.ports import Clock
 from gateway.queries.arrivals import Arrivals
 from gateway.queries.authority import LedgerAuthority
+from gateway.queries.intents import IntentReads
 from gateway.queries.ledger import LedgerReads
 
 
@@ -16,6 +17,7 @@ class ReadPath:
     """`operation_key` = the MAC key of operation ids, the one that `secrets` uses."""
 
     reads: TenantReads
+    intents: IntentReads
     ledger: LedgerReads
     authority: LedgerAuthority
     arrivals: Arrivals

@@ -82,7 +82,7 @@ async def read_intent(request: Request, path: ReadPathOf, intent_id: IntentIdPat
     asked = await reading(request, Permission.INTENT_READ)
     if not is_canonical_uuid(intent_id):
         raise RefusedError("intent_not_found")
-    stored = await intents.find_intent(path.reads, asked.tenant_id, IntentId(intent_id))
+    stored = await path.intents.find(asked.tenant_id, IntentId(intent_id))
     if stored is None:
         raise RefusedError("intent_not_found")
     if not stored.is_whole:

@@ -27,7 +27,7 @@ _CLOCK_FOLDERS = ("deploy/", "tests/")
 _CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 # Reads before a tenant is known, by SECURITY DEFINER functions that take the exact secret-bearing
 # id and answer one row (DESIGN §8). A name in here is a decision: say in its block why.
-QUERIES_WITHOUT_TENANT = frozenset({"set_tenant", "api_key_by_id", "relay_lock", "relay_unlock"})
+QUERIES_WITHOUT_TENANT = frozenset({"set_tenant", "api_keys_by_id", "relay_lock", "relay_unlock"})
 
 # Split, so that these rules do not find themselves.
 _REGISTRY_HOSTS = (

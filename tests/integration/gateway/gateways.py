@@ -26,6 +26,7 @@ from gateway.outbox.acknowledgements import Acknowledgements, RowWriter
 from gateway.outbox.relay import Relay
 from gateway.queries.arrivals import Arrivals
 from gateway.queries.authority import LedgerAuthority
+from gateway.queries.intents import IntentReads
 from gateway.queries.ledger import LedgerReads
 from gateway.queries.read_path import ReadPath
 from schemas.canonical import ed25519
@@ -140,6 +141,7 @@ async def running_gateway(
         app.state.guard = Guard(api_keys=PostgresApiKeys(pool), peppers=PEPPERS)
         app.state.read_path = ReadPath(
             reads=reads,
+            intents=IntentReads(reads),
             ledger=LedgerReads(reads, authority),
             authority=authority,
             arrivals=arrivals,

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import psycopg
 import pytest
 
 from gateway.adapters.postgres_keys import PostgresPresentIntents
+from gateway.adapters.postgres_reads import Query, Row, TenantReads
+from gateway.queries.intents import IntentReads
 from schemas.ids import IntentId, TenantId
 from schemas.messages.shared import IntentStatus
 from tests.integration.gateway.gateways import RunningGateway, code_of, run
@@ -231,6 +234,44 @@ def test_a_tenant_without_a_ledger_has_an_empty_summary(filled: FreshDatabase) -
     run(filled, scenario)
 
 
+def test_what_is_read_side_by_side_is_what_is_read_alone(filled: FreshDatabase) -> None:
+    tenants = [TenantId(name) for name in ("acme", "acme-corp", "many", "released", "newcomer")]
+    asked = [
+        (tenant_id, IntentId(an_intent_id(number)))
+        for number in range(1, MANY + 2)
+        for tenant_id in tenants
+    ]
+
+    async def scenario(gateway: RunningGateway) -> None:
+        class CountedReads(TenantReads):
+            trips = 0
+
+            async def fetch_all(
+                self, tenant_id: TenantId, queries: Sequence[Query]
+            ) -> list[list[Row]]:
+                self.trips += 1
+                return await super().fetch_all(tenant_id, queries)
+
+        reads = CountedReads(gateway.pool)
+        intents = IntentReads(reads)
+        alone = [await intents.find(*one) for one in asked]
+        trips, reads.trips = reads.trips, 0
+        together = await asyncio.gather(*(intents.find(*one) for one in asked))
+
+        assert trips == len(asked)
+        assert reads.trips == len(tenants)
+        assert together == alone
+        found = [one for one, intent in zip(asked, together, strict=True) if intent is not None]
+        assert len(found) == len(tenants) - 1 + MANY - 1
+        assert all(
+            intent.timeline and intent.state.tenant_id == tenant_id
+            for (tenant_id, _), intent in zip(asked, together, strict=True)
+            if intent is not None
+        )
+
+    run(filled, scenario)
+
+
 def test_reads_need_their_permission(filled: FreshDatabase) -> None:
     async def scenario(gateway: RunningGateway) -> None:
         headers = await gateway.bearer("acme", permissions=frozenset({"admin:api-keys"}))
@@ -243,7 +284,7 @@ def test_reads_need_their_permission(filled: FreshDatabase) -> None:
 
 def test_the_present_intent_has_what_a_pending_answer_shows(filled: FreshDatabase) -> None:
     async def scenario(gateway: RunningGateway) -> None:
-        intents = PostgresPresentIntents(gateway.reads)
+        intents = PostgresPresentIntents(IntentReads(gateway.reads))
         world = evidenced()
 
         found = await intents.find(TenantId("acme"), IntentId(INTENT))

@@ -116,7 +116,7 @@ def _blocks() -> list[Any]:
 
 def _texts(file: str) -> list[tuple[str, str]]:
     blocks = sql_blocks("gateway.queries", file)
-    return [(name, text) for name, text in blocks.items() if name != "api_key_by_id"]
+    return [(name, text) for name, text in blocks.items() if name != "api_keys_by_id"]
 
 
 VALUES: dict[str, object] = {
@@ -135,7 +135,7 @@ VALUES: dict[str, object] = {
     "status": None,
     "operator_did": None,
     "after": "",
-    "key_id": "agent-1",
+    "key_ids": ["agent-1"],
 }
 
 
@@ -144,12 +144,7 @@ def test_a_query_that_forgets_its_tenant_still_shows_no_other_ones_rows(
     filled: FreshDatabase, text: str
 ) -> None:
     with psycopg.connect(filled.superuser_dsn) as connection:
-        row = connection.execute(
-            "SELECT intent_id, command_id FROM views.ledger_entries"
-            " WHERE tenant_id = 'acme' AND intent_id IS NOT NULL LIMIT 1"
-        ).fetchone()
-    assert row is not None
-    values = {**VALUES, "intent_id": row[0], "command_id": row[1]}
+        values = _values(connection)
     forgetful = _TENANT_CLAUSE.sub("true", text)
     assert forgetful != text
 
@@ -164,6 +159,16 @@ def test_a_query_that_forgets_its_tenant_still_shows_no_other_ones_rows(
     assert of_nobody == []
 
 
+def _values(connection: psycopg.Connection) -> dict[str, object]:
+    """With an intent and a command that are there."""
+    row = connection.execute(
+        "SELECT intent_id, command_id FROM views.ledger_entries"
+        " WHERE tenant_id = 'acme' AND intent_id IS NOT NULL LIMIT 1"
+    ).fetchone()
+    assert row is not None
+    return {**VALUES, "intent_ids": [row[0]], "command_id": row[1]}
+
+
 def test_without_row_level_security_a_forgetful_query_would_show_others(
     filled: FreshDatabase,
 ) -> None:
@@ -173,7 +178,7 @@ def test_without_row_level_security_a_forgetful_query_would_show_others(
         for parameter in _blocks():
             [text] = parameter.values
             forgetful = _TENANT_CLAUSE.sub("true", text)
-            values = {**VALUES, "intent_id": None, "command_id": None}
+            values = _values(connection)
             own = connection.execute(text, values).fetchall()
             shown.append(len(connection.execute(forgetful, values).fetchall()) > len(own))
 
@@ -358,4 +363,4 @@ def test_every_query_of_the_gateway_names_its_tenant() -> None:
         if "%(tenant_id)s" not in text
     }
 
-    assert without == {"api_key_by_id"}
+    assert without == {"api_keys_by_id"}
