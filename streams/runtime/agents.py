@@ -7,6 +7,7 @@ offset moves after Postgres. Whatever fails, in pump or agent, ends the program;
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
@@ -22,6 +23,19 @@ _log = structlog.get_logger()
 # One batch is stored while none waits: the pump itself waits for the commit.
 _CHANNEL_BATCHES_MAX = 1
 _CRASH_LOOK_SECONDS = 0.05
+
+
+_WITHOUT_KAFKA: dict[str, Any] = {
+    # Never connected to: without its own consumer Faust opens no connection.
+    "broker": "kafka://unused",
+    "store": "memory://",
+    # Else it creates topics of its own.
+    "topic_disable_leader": True,
+    "topic_allow_declare": False,
+    "autodiscover": False,
+    # Else every worker binds port 6066.
+    "web_enabled": False,
+}
 
 
 class _WithoutFaustsOwnConsumer(BootStrategy):
@@ -54,23 +68,20 @@ async def run_agent(
 
     Raises what the loop or the source raised: PaybondError, or a programmer's mistake.
     """
-    app = _App(
-        name,
-        # Never connected to: without its own consumer Faust opens no connection.
-        broker="kafka://unused",
-        store="memory://",
-        # Else it creates topics of its own.
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        autodiscover=False,
-        # Else every worker binds port 6066.
-        web_enabled=False,
-    )
+    # Faust makes its tables' folder at every start. We have no tables, and where we were started may not be ours.
+    with TemporaryDirectory(prefix=f"{name}-") as folder:
+        await _run(
+            _App(name, datadir=folder, **_WITHOUT_KAFKA), source=source, loop=loop, stop=stop
+        )
+    _log.info("drained", program=name)
+
+
+async def _run(app: _App, *, source: RecordSource, loop: BatchLoop, stop: asyncio.Event) -> None:
     batches: Any = app.channel(maxsize=_CHANNEL_BATCHES_MAX)
     drained = asyncio.Event()
 
     # An error ends the process: no record is skipped.
-    @app.agent(batches, name=f"{name}.store", supervisor_strategy=CrashingSupervisor)
+    @app.agent(batches, name=f"{app.conf.id}.store", supervisor_strategy=CrashingSupervisor)
     async def store(stream: Any) -> None:
         async for batch in stream:
             await loop.store(batch.records)
@@ -101,7 +112,6 @@ async def run_agent(
         await source.stop()
         await app.stop()
     await loop.stopped()
-    _log.info("drained", program=name)
 
 
 async def _until(drained: asyncio.Event, app: faust.App) -> None:
