@@ -6,7 +6,6 @@ One stack for the module, with a broker of its own kind (`PAYBOND_TEST_KAFKA`), 
 import asyncio
 import json
 import re
-import secrets
 import signal
 import stat
 import time
@@ -15,23 +14,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import psutil
 import pytest
 
-from deploy.local.demo import client_of, create_and_tell, entries_of, terms_of
+from deploy.local.demo import create_and_tell, entries_of, terms_of
 from deploy.local.demo_client import DemoClient, GatewayUnavailableError, HttpAnswer
-from deploy.local.demo_plan import PlannedIntent, Story, plan_of
+from deploy.local.demo_plan import Story
 from deploy.local.demo_proof import check_proof, read_from_kafka
-from deploy.local.local_file import tenant_of
+from tests.e2e.conversations import planned, talk
 from tests.e2e.local_stack import (
     READY_SECONDS_MAX,
     LocalStack,
-    kafka_option,
     run_in,
     running_stack,
 )
 from tests.e2e.planted import Sender
-from tests.support.brokers import BrokerKind, chosen_broker, temporary_directory
+from tests.support.brokers import BrokerKind, chosen_broker
 
 pytestmark = pytest.mark.integration
 
@@ -42,29 +39,6 @@ Result = TypeVar("Result")
 def stack() -> Iterator[LocalStack]:
     with running_stack() as running:
         yield running
-
-
-def talk(
-    stack: LocalStack,
-    conversation: Callable[[DemoClient], Awaitable[Result]],
-    *,
-    second_tenant: bool = False,
-) -> Result:
-    document = stack.local_file()
-    access = document["second_tenant"] if second_tenant else document
-
-    async def main() -> Result:
-        async with httpx.AsyncClient(
-            base_url=document["base_url"], timeout=30, trust_env=False
-        ) as http:
-            return await conversation(client_of(http, tenant_of(access)))
-
-    return asyncio.run(main())
-
-
-def planned(story: Story) -> PlannedIntent:
-    plan = plan_of(seed=secrets.randbelow(10**9), intents=len(Story))
-    return next(one for one in plan if one.story is story)
 
 
 async def until(
@@ -283,59 +257,6 @@ def test_no_log_repeats_what_was_sent_taken_or_refused(stack: LocalStack) -> Non
     assert told.fault is None
     assert set(statuses) == {400, 401, 405, 409, 413, 431}
     assert stack.found_in_logs(*sender.planted) == []
-
-
-def test_down_stops_what_a_killed_supervisor_left_behind() -> None:
-    with running_stack() as stack:
-        status = stack.status()
-        pids = [entry["pid"] for part in ("servers", "programs") for entry in status[part].values()]
-        supervisor = psutil.Process(status["pid"])
-        supervisor.kill()
-        psutil.wait_procs([supervisor], timeout=READY_SECONDS_MAX)
-        alive = [pid for pid in pids if psutil.pid_exists(pid)]
-
-        down = stack.run("paybond-local", "down")
-        again = stack.run("paybond-local", "down")
-
-        assert alive == pids
-        assert down.returncode == 0
-        assert "The supervisor was gone; stopped what it had left: gateway, views" in down.stderr
-        assert [pid for pid in pids if psutil.pid_exists(pid)] == []
-        assert "Nothing runs here" in again.stderr
-
-
-def test_down_leaves_no_process_behind_and_up_finds_everything_again() -> None:
-    with temporary_directory("e2e") as directory:
-        stack = LocalStack(directory=directory)
-        option = kafka_option()
-        if ":" in option:
-            pytest.skip("a broker that is not ours keeps another stack's ledgers")
-        first = stack.run("paybond-local", "up", "--detach", "--kafka", option)
-        assert first.returncode == 0, first.stderr
-        intent = planned(Story.FAILED)
-        talk(stack, lambda client: create_and_tell(client, intent, terms_of(intent)))
-        pids = [
-            entry["pid"]
-            for part in ("servers", "programs")
-            for entry in stack.status()[part].values()
-        ]
-
-        down = stack.run("paybond-local", "down")
-        left = [pid for pid in pids if psutil.pid_exists(pid)]
-        status = stack.run("paybond-local", "status")
-        second = stack.run("paybond-local", "up", "--detach", "--kafka", option)
-        try:
-            read = talk(
-                stack,
-                lambda client: client.get(f"/harbor/operator/v1/intents/{intent.intent_id}"),
-            )
-        finally:
-            stack.run("paybond-local", "down")
-
-        assert stack.found_in_logs() == []
-        assert (down.returncode, status.returncode, second.returncode) == (0, 1, 0)
-        assert left == []
-        assert read.document["state"] == "refunded"
 
 
 def _without_servers(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from deploy.local.demo_plan import PlannedIntent, Story
 from deploy.local.demo_report import Told
 from deploy.local.programs import Port, ProgramName
 from schemas.topics import Program
+from tests.e2e.conversations import planned
 from tests.e2e.guarded_stack import GuardedStack, guarded_stack
-from tests.e2e.test_demo_path import planned
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 

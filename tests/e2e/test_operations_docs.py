@@ -19,9 +19,9 @@ from schemas.ids import TenantId
 from schemas.messages.command_sealing import command_headers, seal
 from schemas.partitioner import partition_of
 from schemas.topics import COMMANDS, PARTITIONS_ONE_MACHINE
+from tests.e2e.conversations import planned, talk
 from tests.e2e.local_stack import BINARIES, LocalStack, running_stack
 from tests.e2e.operations_pages import FOLDER, pages, script_of
-from tests.e2e.test_demo_path import planned, talk
 from tests.support.brokers import LIBRARIES_VARIABLE, apache_libraries
 from tests.support.records import plain_producer
 
