@@ -26,6 +26,7 @@ from tests.support.log_search import Finding, Secret, search_files
 BINARIES = Path(sys.executable).parent
 _UP_SECONDS_MAX = 300
 READY_SECONDS_MAX = 120
+_LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,13 @@ class LocalStack:
         return search_files(logs, [*_secrets_of(home), *planted])
 
     def said(self) -> str:
-        return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
+        """Of the supervisor all, of its programs the last that was no routine: for the report of a failure."""
+        logs = self.directory / ".paybond" / "logs"
+        parts = [(logs / "supervisor.log").read_text()]
+        for program in ("harbor", "rails", "views", "gateway"):
+            lines = [line for line in _lines_of(logs / f"{program}.log") if not _is_routine(line)]
+            parts.append("\n".join([f"-- {program}:", *lines[-_LAST_LINES:]]))
+        return "\n".join(parts)
 
     def end(self, program: str, with_signal: signal.Signals) -> None:
         """End one program from outside and wait until all of them are ready again."""
@@ -96,6 +103,14 @@ def running_stack(*options: str, kafka: str | None = None) -> Iterator[LocalStac
             stopped = stack.run("paybond-local", "down")
         assert stopped.returncode == 0, stopped.stderr
         assert stack.found_in_logs() == []
+
+
+def _lines_of(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines() if log.exists() else []
+
+
+def _is_routine(line: str) -> bool:
+    return '"level": "info"' in line and not line.startswith('{"slot"')
 
 
 def _secrets_of(home: Path) -> list[Secret]:
