@@ -18,7 +18,7 @@ from tests.support.brokers import temporary_directory
 from tests.support.databases import FreshDatabase
 from tests.support.log_search import Secret, search
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.builders import an_intent_id, create_intent, rail_answer
 from tests.support.databases import FreshDatabase
 from tests.support.domain_world import World, disputed, evidenced, funded, opened, settling
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 INTENTS = "/harbor/operator/v1/intents"
 SUMMARY = "/harbor/operator/v1/summary"

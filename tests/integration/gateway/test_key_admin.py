@@ -25,7 +25,7 @@ from tests.integration.gateway.gateways import (
 from tests.integration.gateway.tables import migrated
 from tests.support.databases import FreshDatabase, fresh_database
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 KEYS = "/v1/admin/api-keys"
 AGENTS = "/v1/admin/agent-keys"

@@ -26,7 +26,7 @@ from tests.integration.gateway.tables import (
 from tests.support.databases import FreshDatabase
 from tests.support.domain_world import evidenced, funded
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 LEDGER = "/harbor/ledger/v1"
 PREFIXES = (LEDGER, "/v1/compliance/ledger")

@@ -14,7 +14,7 @@ from tests.support.builders import T0
 from tests.support.databases import FreshDatabase
 from tests.support.domain_world import World, evidenced, settling
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 _STARTED = T0 + timedelta(minutes=1)
 

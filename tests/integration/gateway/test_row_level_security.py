@@ -18,7 +18,7 @@ from tests.integration.gateway.tables import history_of, migrated, store
 from tests.support.databases import FreshDatabase
 from tests.support.domain_world import evidenced
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 VIEWS = (
     "views.tenants",

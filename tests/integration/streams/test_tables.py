@@ -7,7 +7,7 @@ from psycopg import sql
 from streams.runtime.migrations import migrate
 from tests.support.databases import FreshDatabase
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 _TENANT_TABLES = (
     "tenants",
