@@ -20,8 +20,8 @@ from deploy.local.embedded_kafka import answers_metadata
 from deploy.local.kafka_fencing import (
     controller_properties,
     dumper,
+    has_lived,
     wait_until_fenced,
-    was_killed,
 )
 from deploy.local.kafka_sasl import with_sasl_listener
 from deploy.local.server_process import (
@@ -113,8 +113,8 @@ class ApacheKafka:
         self.data_directory.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties()
         self._format(java, properties)
-        if was_killed(self.data_directory / "kafka"):
-            self._fence_dead_broker(java, properties)
+        if has_lived(self.data_directory / "kafka"):
+            self._fence_former_broker(java, properties)
         self._server.start(
             self._launch(
                 java,
@@ -125,7 +125,7 @@ class ApacheKafka:
         )
 
     def stop(self) -> None:
-        """SIGTERM: a controlled shutdown (the JVM then ends with status 143)."""
+        """SIGTERM: logs are flushed and closed (the JVM then ends with status 143)."""
         self._server.stop()
 
     def kill(self) -> None:
@@ -152,8 +152,8 @@ class ApacheKafka:
             working_directory=self.data_directory,
         )
 
-    def _fence_dead_broker(self, java: str, properties: Path) -> None:
-        """As a controller alone, until the dead broker leads nothing (`kafka_fencing` says why)."""
+    def _fence_former_broker(self, java: str, properties: Path) -> None:
+        """As a controller alone, until the former broker leads nothing (`kafka_fencing` says why)."""
         alone = self.data_directory / "controller.properties"
         alone.write_text(
             controller_properties(properties.read_text(), controller_port=self._controller_port)
@@ -173,7 +173,7 @@ class ApacheKafka:
             ):
                 raise LocalServerError(
                     server=f"Apache Kafka {VERSION}",
-                    reason=f"the killed broker was not fenced in {READY_SECONDS_MAX:g} s",
+                    reason=f"the former broker was not fenced in {READY_SECONDS_MAX:g} s",
                     log_file=self.log_file,
                 )
         finally:

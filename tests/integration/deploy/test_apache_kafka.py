@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from deploy.local.apache_kafka import TOOLS, ApacheKafka
+from deploy.local.apache_kafka import TOOLS, ApacheKafka, find_java
+from deploy.local.kafka_fencing import dumper, is_fenced
 from tests.support.brokers import TestBroker, apache_libraries, temporary_directory
 from tests.support.records import SECONDS_MAX, create_topic, produce, read_all
 
@@ -58,6 +59,24 @@ def test_a_killed_broker_keeps_what_it_acknowledged(
     own_broker.start()
 
     assert not was_running
+    assert read_all(own_broker.bootstrap, unique_name, group=unique_name) == [b"kept"]
+
+
+def test_a_broker_that_ends_in_order_gives_up_nothing_while_it_still_runs(
+    own_broker: ApacheKafka, unique_name: str
+) -> None:
+    """Else its coordinator skips the markers of what is being committed: its partitions have no leader then."""
+    own_broker.start()
+    create_topic(own_broker.bootstrap, unique_name)
+    produce(own_broker.bootstrap, unique_name, [b"kept"])
+
+    own_broker.stop()
+    dump = dumper((find_java(), "-cp", f"{own_broker.libraries}/*"))
+    metadata = own_broker.data_directory / "kafka" / "__cluster_metadata-0"
+    gave_up = is_fenced([dump(segment) for segment in sorted(metadata.glob("*.log"))])
+    own_broker.start()
+
+    assert not gave_up
     assert read_all(own_broker.bootstrap, unique_name, group=unique_name) == [b"kept"]
 
 

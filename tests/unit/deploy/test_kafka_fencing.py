@@ -1,4 +1,4 @@
-"""What a node does first that was not shut down in order."""
+"""What a node does first that has lived before."""
 
 from pathlib import Path
 from string import Template
@@ -6,7 +6,7 @@ from string import Template
 import pytest
 
 from deploy.local.apache_kafka import DEFINITION
-from deploy.local.kafka_fencing import controller_properties, is_fenced, was_killed
+from deploy.local.kafka_fencing import controller_properties, has_lived, is_fenced
 
 REGISTERED = '{"type":"REGISTER_BROKER_RECORD","version":3,"data":{"brokerId":1,"fenced":true}}'
 UNFENCED = '{"type":"BROKER_REGISTRATION_CHANGE_RECORD","data":{"brokerId":1,"fenced":-1}}'
@@ -21,21 +21,12 @@ def metadata_log(directory: Path) -> Path:
     return log
 
 
-def test_a_new_data_folder_was_not_killed(tmp_path: Path) -> None:
-    assert not was_killed(tmp_path)
-
-
-def test_a_node_that_left_no_mark_of_an_orderly_shutdown_was_killed(tmp_path: Path) -> None:
+def test_a_node_has_lived_where_it_wrote_metadata(tmp_path: Path) -> None:
+    is_new = not has_lived(tmp_path)
     metadata_log(tmp_path)
 
-    assert was_killed(tmp_path)
-
-
-def test_a_node_that_left_its_mark_was_shut_down_in_order(tmp_path: Path) -> None:
-    metadata_log(tmp_path)
-    (tmp_path / ".kafka_cleanshutdown").write_text("{}")
-
-    assert not was_killed(tmp_path)
+    assert is_new
+    assert has_lived(tmp_path)
 
 
 @pytest.mark.parametrize(
