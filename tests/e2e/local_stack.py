@@ -66,9 +66,12 @@ class LocalStack:
         return search_files(logs, [*_secrets_of(home), *planted])
 
     def said(self) -> str:
+        return (self.directory / ".paybond" / "logs" / "supervisor.log").read_text()
+
+    def last_words(self) -> str:
         """Of the supervisor all, of its programs the last that was no routine: for the report of a failure."""
         logs = self.directory / ".paybond" / "logs"
-        parts = [(logs / "supervisor.log").read_text()]
+        parts = [self.said()]
         for program in ("harbor", "rails", "views", "gateway"):
             lines = [line for line in _lines_of(logs / f"{program}.log") if not _is_routine(line)]
             parts.append("\n".join([f"-- {program}:", *lines[-_LAST_LINES:]]))
@@ -84,7 +87,7 @@ class LocalStack:
             is_new = programs[program]["restarts"] > before["restarts"]
             if is_new and all(entry["is_ready"] for entry in programs.values()):
                 return
-            assert time.monotonic() < deadline, (programs, self.said())
+            assert time.monotonic() < deadline, (programs, self.last_words())
             time.sleep(0.5)
 
 

@@ -90,7 +90,7 @@ class System:
     def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _RECOVERY_SECONDS_MAX
         while not is_so():
-            assert time.monotonic() < deadline, f"no {what}: {self.stack.said()}"
+            assert time.monotonic() < deadline, f"no {what}: {self.stack.last_words()}"
             time.sleep(_LOOK_SECONDS)
 
     def is_ready(self) -> bool:
