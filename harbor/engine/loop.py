@@ -115,6 +115,8 @@ class HarborLoop:
 
     async def stop(self) -> None:
         """Leave the group first, so that nobody waits for this session's end."""
+        # With the restores given up below, whoever asks would else be told that it is ready.
+        self._next.clear()
         await self._parts.consumer.close()
         await self._restores.close()
         await self._parts.transactions.close()

@@ -359,6 +359,20 @@ def test_a_record_below_the_position_stops_the_process() -> None:
     run(scenario)
 
 
+def test_a_loop_that_ends_is_not_ready_although_it_restores_nothing_any_more() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        process = await running(world, world.process())
+        were_decided = process.loop.partitions
+        await process.loop.stop()
+
+        assert were_decided == frozenset(range(PARTITIONS))
+        assert not process.loop.is_restoring
+        assert process.loop.partitions == frozenset()
+
+    run(scenario)
+
+
 def test_an_outage_is_not_held_against_the_commands() -> None:
     async def scenario() -> None:
         world = HarborWorld()
