@@ -72,7 +72,7 @@ class LocalStack:
         """Of the supervisor all, of its programs the last that was no routine: for the report of a failure."""
         logs = self.directory / ".paybond" / "logs"
         parts = [self.said()]
-        for program in ("harbor", "rails", "views", "gateway"):
+        for program in self.supervision()["programs"]:
             lines = [line for line in _lines_of(logs / f"{program}.log") if not _is_routine(line)]
             parts.append("\n".join([f"-- {program}:", *lines[-_LAST_LINES:]]))
         return "\n".join(parts)
@@ -113,6 +113,7 @@ def _lines_of(log: Path) -> list[str]:
 
 
 def _is_routine(line: str) -> bool:
+    # Harbor's start and end name its slot: they part its lives.
     return '"level": "info"' in line and not line.startswith('{"slot"')
 
 

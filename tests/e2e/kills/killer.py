@@ -55,7 +55,9 @@ class Killer:
         """All programs are ready, and something that was sent after the kill has been answered."""
         deadline = time.monotonic() + _RECOVERY_SECONDS_MAX
         while not (self._is_ready() and self._is_answered_since(kill.at)):
-            assert time.monotonic() < deadline, f"not recovered from {kill}: {self._stack.said()}"
+            assert time.monotonic() < deadline, (
+                f"not recovered from {kill}: {self._stack.last_words()}"
+            )
             time.sleep(_LOOK_SECONDS)
 
     def _kill(self, target: str) -> Kill:
@@ -65,7 +67,9 @@ class Killer:
             if pid is not None and psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGKILL)
                 return Kill(target=target, at=time.monotonic())
-            assert time.monotonic() < deadline, f"{target} does not come back: {self._stack.said()}"
+            assert time.monotonic() < deadline, (
+                f"{target} does not come back: {self._stack.last_words()}"
+            )
             time.sleep(_LOOK_SECONDS)
 
     def _is_ready(self) -> bool:

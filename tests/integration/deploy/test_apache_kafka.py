@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from deploy.local.apache_kafka import TOOLS, ApacheKafka, find_java
-from deploy.local.kafka_fencing import dumper, is_fenced
+from deploy.local.kafka_fencing import dumper, wait_until_fenced
 from tests.support.brokers import TestBroker, apache_libraries, temporary_directory
 from tests.support.records import SECONDS_MAX, create_topic, produce, read_all
 
@@ -47,12 +47,16 @@ def own_broker() -> Iterator[ApacheKafka]:
         broker.stop()
 
 
+def _start_and_keep_a_record(broker: ApacheKafka, topic: str) -> None:
+    broker.start()
+    create_topic(broker.bootstrap, topic)
+    produce(broker.bootstrap, topic, [b"kept"])
+
+
 def test_a_killed_broker_keeps_what_it_acknowledged(
     own_broker: ApacheKafka, unique_name: str
 ) -> None:
-    own_broker.start()
-    create_topic(own_broker.bootstrap, unique_name)
-    produce(own_broker.bootstrap, unique_name, [b"kept"])
+    _start_and_keep_a_record(own_broker, unique_name)
 
     own_broker.kill()
     was_running = own_broker.is_running
@@ -66,14 +70,11 @@ def test_a_broker_that_ends_in_order_gives_up_nothing_while_it_still_runs(
     own_broker: ApacheKafka, unique_name: str
 ) -> None:
     """Else its coordinator skips the markers of what is being committed: its partitions have no leader then."""
-    own_broker.start()
-    create_topic(own_broker.bootstrap, unique_name)
-    produce(own_broker.bootstrap, unique_name, [b"kept"])
+    _start_and_keep_a_record(own_broker, unique_name)
 
     own_broker.stop()
     dump = dumper((find_java(), "-cp", f"{own_broker.libraries}/*"))
-    metadata = own_broker.data_directory / "kafka" / "__cluster_metadata-0"
-    gave_up = is_fenced([dump(segment) for segment in sorted(metadata.glob("*.log"))])
+    gave_up = wait_until_fenced(dump, own_broker.data_directory / "kafka", seconds=0)
     own_broker.start()
 
     assert not gave_up

@@ -15,6 +15,7 @@ class Table:
     def __init__(self, *, most: int = 10) -> None:
         self.rows: dict[tuple[str, str], str] = {}
         self.looked_up: list[tuple[str, ...]] = []
+        # Of the next look-up alone.
         self.error: Exception | None = None
         self.may_end = asyncio.Event()
         self.coalesced = Coalesced(self._look_up, most=most)
@@ -23,8 +24,9 @@ class Table:
         self.looked_up.append((group, *keys))
         found = {key: self.rows[group, key] for key in keys if (group, key) in self.rows}
         await self.may_end.wait()
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
         return found
 
     def asked(self, group: str, key: str) -> "asyncio.Task[str | None]":
@@ -103,10 +105,9 @@ def test_a_failure_reaches_all_who_asked_and_nobody_after_them() -> None:
         later = table.asked("acme", "a")
         table.may_end.set()
         results = await asyncio.gather(*asked, return_exceptions=True)
-        table.error = None
 
         assert [type(result) for result in results] == [DatabaseUnavailableError] * 2
-        assert await asyncio.gather(later, return_exceptions=True)
+        assert await later == "A"
         assert await table.asked("acme", "a") == "A"
 
     asyncio.run(scenario())
