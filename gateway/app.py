@@ -14,6 +14,7 @@ from gateway.routes.health import readiness_of
 from gateway.routes.public_app import PublicApp
 from gateway.routes.schema_registry import ROUTES as SCHEMA_ROUTES
 from gateway.settings import GatewaySettings
+from streams.runtime.collector import spare_what_stands
 from streams.runtime.metrics import Metrics
 from streams.runtime.private_listener import private_app, serve_until
 
@@ -55,6 +56,7 @@ async def run_gateway(settings: GatewaySettings) -> None:
         private = private_app(
             metrics=metrics, readiness=readiness_of(built.readiness), routes=SCHEMA_ROUTES
         )
+        spare_what_stands()
         _log.info("gateway_started", port=settings.port, private_port=settings.private_port)
         await asyncio.gather(
             serve_until(app, host=settings.host, port=settings.port, stop=stop),

@@ -8,6 +8,7 @@ import structlog
 from harbor.bootstrap import Parts, check_cluster, companions, harbor_parts
 from harbor.settings import HarborSettings
 from schemas.errors import OwnershipLostError
+from streams.runtime.collector import spare_what_stands
 from streams.runtime.private_listener import private_app, serve_until
 
 PROGRAM = "paybond-harbor"
@@ -18,6 +19,7 @@ async def run_harbor(settings: HarborSettings) -> None:
     """Until SIGINT or SIGTERM. Raises PaybondError: a supervisor restarts it, with back-off."""
     await check_cluster(settings)
     async with harbor_parts(settings) as parts:
+        spare_what_stands()
         _log.info(
             "harbor_started",
             slot=settings.slot,

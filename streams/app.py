@@ -5,6 +5,7 @@ import signal
 
 from streams.bootstrap import views
 from streams.runtime.agents import run_agent
+from streams.runtime.collector import spare_what_stands
 from streams.runtime.private_listener import private_app, serve_until
 from streams.settings import StreamsSettings
 
@@ -18,6 +19,7 @@ async def run_views(settings: StreamsSettings) -> None:
     for number in _SIGNALS:
         running.add_signal_handler(number, stop.set)
     async with views(settings) as parts:
+        spare_what_stands()
         listener = private_app(
             metrics=parts.metrics,
             readiness=lambda: (

@@ -15,6 +15,7 @@ from schemas.messages.commands import Issuer
 from schemas.messages.shared import SettlementMode
 from schemas.topics import GROUP_RAILS
 from streams.runtime.clock import SystemClock, SystemPause
+from streams.runtime.collector import spare_what_stands
 from streams.runtime.kafka_clients import consumer_settings, producer_settings, reader_settings
 from streams.runtime.metrics import Metrics
 from streams.runtime.private_listener import private_app, serve_until
@@ -51,6 +52,7 @@ async def run_rails(settings: HarborSettings) -> None:
         dead_letters=KafkaDeadLetters(sender, partitions=settings.kafka_partitions),
         on_answered=lambda: metrics.count("paybond_rails_answers_total"),
     )
+    spare_what_stands()
     try:
         await _run(worker, settings, metrics)
     finally:
