@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 from schemas.errors import CodecError
+from schemas.frozen_values import open_twin
 from schemas.messages.avro_derivation import is_union, members_of
 
 Write: TypeAlias = Callable[[Any], bytes]
@@ -112,14 +113,11 @@ class _Compiler:
             self._made.add(name)
             self.names[message.__name__] = message
             hints = get_type_hints(message, include_extras=True)
-            body = [f"value = NEW({message.__name__})"]
+            self.names[f"TWIN_{message.__name__}"] = open_twin(message)
+            body = [f"value = NEW(TWIN_{message.__name__})"]
             for field in fields(message):
-                setter = f"SET_{message.__name__}_{field.name}"
-                # Frozen and slotted: its own `__init__` would go through `object.__setattr__` for each field.
-                self.names[setter] = getattr(message, field.name).__set__
-                variable = self._variable()
-                body += self._read(hints[field.name], variable)
-                body.append(f"{setter}(value, {variable})")
+                body += self._read(hints[field.name], f"value.{field.name}")
+            body.append(f"value.__class__ = {message.__name__}")
             self._define(f"def {name}(body, at, end):", [*body, "return value, at"])
         return name
 

@@ -24,7 +24,7 @@ from streams.runtime.records import PartitionOwner, Record, TopicPartition
 
 Answer = TypeVar("Answer")
 
-BATCH_RECORDS_MAX = 1_000
+BATCH_RECORDS_MAX = 2_000
 READ_WAIT_SECONDS = 0.1
 # A transaction in PostgreSQL costs nearly the same for five records as for five hundred, so batches of a busy topic
 # begin this far apart unless one is full. After a pause the first record waits for nobody.
