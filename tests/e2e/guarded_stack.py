@@ -69,8 +69,9 @@ _PREFIXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class GuardedStack:
-    """`refused` is what a tool was told before any right was granted."""
+    """`plain_bootstrap` takes everybody for the administrator; `refused` is what a tool was told without any right."""
 
+    plain_bootstrap: str
     directory: Path
     machine: Machine
     passwords: Mapping[Program, str]
@@ -78,9 +79,12 @@ class GuardedStack:
     tenant: TenantAccess
     refused: "subprocess.CompletedProcess[str]"
 
-    def run(self, program: Program, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """A command line tool as this principal."""
-        return _run(self.machine, self.passwords, program, *arguments)
+    def run(
+        self, program: Program, *arguments: str, postgres_dsn: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """A command line tool as this principal, with its usual database or another."""
+        database = {} if postgres_dsn is None else {"PAYBOND_POSTGRES_DSN": postgres_dsn}
+        return _run(self.machine, self.passwords, program, *arguments, more=database)
 
     def log(self, program: ProgramName) -> str:
         return (self.directory / "logs" / f"{program}.log").read_text()
@@ -95,7 +99,11 @@ def _credentials(program: Program, passwords: Mapping[Program, str]) -> dict[str
 
 
 def _run(
-    machine: Machine, passwords: Mapping[Program, str], program: Program, *arguments: str
+    machine: Machine,
+    passwords: Mapping[Program, str],
+    program: Program,
+    *arguments: str,
+    more: Mapping[str, str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     script, prefix = _PREFIXES[program]
     return subprocess.run(
@@ -109,6 +117,7 @@ def _run(
             **tool_settings(machine)[prefix],
             "PAYBOND_HARBOR_LEDGER_VERIFIER_KEYS": machine.keys.ledger_public_key.hex(),
             **_credentials(program, passwords),
+            **(more or {}),
         },
         timeout=_SECONDS_MAX,
     )
@@ -224,6 +233,7 @@ def _started(
             ports=machine.ports,
         )
     return GuardedStack(
+        plain_bootstrap=kafka.bootstrap,
         directory=machine.data,
         machine=machine,
         passwords=passwords,

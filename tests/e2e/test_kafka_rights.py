@@ -5,15 +5,21 @@ import json
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 
 from deploy.local.demo import client_of, create_and_tell, terms_of
 from deploy.local.demo_plan import PlannedIntent, Story
 from deploy.local.demo_report import Told
-from deploy.local.programs import Port, ProgramName
+from deploy.local.generated_keys import Secret
+from deploy.local.programs import Port, ProgramName, Role
+from schemas.ids import TenantId
 from schemas.topics import Program
+from streams.runtime.migrations import migrate
 from tests.e2e.conversations import planned
+from tests.e2e.dead_letters import two_letters
 from tests.e2e.guarded_stack import GuardedStack, guarded_stack
+from tests.support.databases import FreshDatabase
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
@@ -88,6 +94,50 @@ def test_a_tool_does_its_work_with_the_rights_that_are_granted(
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "AUTHORIZATION" not in ended.stderr
+
+
+def test_dead_letters_are_replayed_and_discarded_with_the_rights_that_are_granted(
+    stack: GuardedStack,
+) -> None:
+    good, nonsense = two_letters(
+        bootstrap=stack.plain_bootstrap,
+        tenant=TenantId(stack.tenant.tenant_id),
+        issuer_key=stack.machine.keys.hex(Secret.ISSUER_KEY_CLI),
+        told=lambda *arguments: stack.run(Program.CLI, *arguments).stdout,
+    )
+    reason = ("--reason", "a test")
+
+    shown = stack.run(Program.CLI, "dead-letters", "show", "--letter", good)
+    replayed = stack.run(Program.CLI, "dead-letters", "replay", "--letter", good, *reason)
+    discarded = stack.run(Program.CLI, "dead-letters", "discard", "--letter", nonsense, *reason)
+
+    for ended in (shown, replayed, discarded):
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert json.loads(stack.run(Program.CLI, "dead-letters", "list", "--json").stdout) == []
+
+
+def test_a_release_from_quarantine_is_decided_with_the_rights_that_are_granted(
+    stack: GuardedStack,
+) -> None:
+    ended = stack.run(Program.CLI, "quarantine", "release", *_TENANT, "--reason", "a test")
+
+    # Harbor checks the ledger again, whether or not anything was found before.
+    assert json.loads(ended.stdout)["result"] == "done", ended.stdout + ended.stderr
+
+
+def test_the_gateways_rows_are_restored_with_the_rights_that_are_granted(
+    stack: GuardedStack, postgres: FreshDatabase
+) -> None:
+    migrate(postgres.owner_dsn)
+
+    ended = stack.run(
+        Program.GATEWAY, "rows", "restore", postgres_dsn=postgres.login_dsn(Role.GATEWAY)
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    with psycopg.connect(postgres.superuser_dsn) as looking:
+        row = looking.execute("SELECT count(*) FROM gateway.api_keys").fetchone()
+    assert row == (1,)
 
 
 def test_the_intent_is_shown_with_the_rights_that_are_granted(

@@ -3,7 +3,6 @@
 The pages say which variables they use (`docs/operations/README.md`); here they get values.
 """
 
-import asyncio
 import json
 import os
 import subprocess
@@ -14,16 +13,12 @@ import pytest
 
 from deploy.local.demo import create_and_tell, terms_of
 from deploy.local.demo_plan import Story
-from harbor.engine.provisioning import Operator, resume_command
 from schemas.ids import TenantId
-from schemas.messages.command_sealing import command_headers, seal
-from schemas.partitioner import partition_of
-from schemas.topics import COMMANDS, PARTITIONS_ONE_MACHINE
 from tests.e2e.conversations import planned, talk
+from tests.e2e.dead_letters import two_letters
 from tests.e2e.local_stack import BINARIES, LocalStack, running_stack
 from tests.e2e.operations_pages import FOLDER, pages, script_of
 from tests.support.brokers import LIBRARIES_VARIABLE, apache_libraries
-from tests.support.records import plain_producer
 
 # On the embedded broker one command in some hundreds ended with a segmentation fault of the client library; operators
 # have Apache Kafka.
@@ -32,7 +27,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
 # Every command starts a Python; the machine may be busy.
 _SECONDS_MAX = 300
-_LETTERS_MAX_WAITS = 60
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,12 @@ def variables(stack: LocalStack) -> Mapping[str, str]:
     told = talk(stack, lambda client: create_and_tell(client, intent, terms_of(intent)))
     assert told.fault is None
     tenant = TenantId(stack.local_file()["tenant_id"])
-    good, nonsense = _two_letters(stack, tenant)
+    good, nonsense = two_letters(
+        bootstrap=stack.local_file()["kafka_bootstrap"],
+        tenant=tenant,
+        issuer_key=next((stack.directory / ".paybond").rglob("issuer-key-cli")).read_text(),
+        told=lambda *arguments: stack.run("paybond-harbor", *arguments).stdout,
+    )
     effects = json.loads(stack.run("paybond-harbor", "effects", "list", "--json").stdout)
     mine = next(row for row in effects if row["tenant_id"] == tenant)
     return {
@@ -58,38 +57,6 @@ def variables(stack: LocalStack) -> Mapping[str, str]:
         "LETTER": good,
         "NONSENSE": nonsense,
     }
-
-
-def _two_letters(stack: LocalStack, tenant: TenantId) -> tuple[str, str]:
-    """A sealed command in another tenant's partition, and bytes that are none."""
-    key = bytes.fromhex(
-        next((stack.directory / ".paybond").rglob("issuer-key-cli")).read_text().strip()
-    )
-    command = resume_command(tenant, reason="a test", attempt="docs", operator=Operator(ref="test"))
-    producer = plain_producer(stack.local_file()["kafka_bootstrap"])
-    elsewhere = (partition_of(tenant, PARTITIONS_ONE_MACHINE) + 1) % PARTITIONS_ONE_MACHINE
-    producer.produce(
-        COMMANDS,
-        value=seal(command, key),
-        key=tenant.encode(),
-        partition=elsewhere,
-        headers=list(command_headers(command).items()),
-    )
-    producer.produce(COMMANDS, value=b"nonsense", key=b"nobody", partition=elsewhere)
-    assert producer.flush(30) == 0
-    return asyncio.run(_buried(stack))
-
-
-async def _buried(stack: LocalStack) -> tuple[str, str]:
-    for _ in range(_LETTERS_MAX_WAITS):
-        listed = stack.run("paybond-harbor", "dead-letters", "list", "--json")
-        by_reason = {
-            row["reason"].partition(":")[0]: row["letter_id"] for row in json.loads(listed.stdout)
-        }
-        if {"wrong_partition", "undecodable"} <= by_reason.keys():
-            return by_reason["wrong_partition"], by_reason["undecodable"]
-        await asyncio.sleep(0.5)
-    raise AssertionError(stack.said())
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
