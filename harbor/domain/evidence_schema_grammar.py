@@ -65,10 +65,11 @@ _REFERENCE_PREFIX: Final = "#/$defs/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceSchema:
-    """A document within the subset; `node_count` with references inlined."""
+    """A document within the subset; `node_count` with references inlined, `pattern_kibibytes` of compiled programs."""
 
     root: SchemaNode
     node_count: int
+    pattern_kibibytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +88,14 @@ def check_schema_document(document: Json, *, document_bytes: int) -> EvidenceSch
         )
     if not isinstance(document, dict):
         return SchemaInvalid(path="", message="the document is not an object")
+    reader = _SchemaReader(document)
     try:
-        root = _SchemaReader(document).read_document()
+        root = reader.read_document()
     except _RefusedError as refused:
         return refused.invalid
-    return EvidenceSchema(root=root, node_count=root.cost)
+    return EvidenceSchema(
+        root=root, node_count=root.cost, pattern_kibibytes=reader.pattern_kibibytes
+    )
 
 
 class _RefusedError(Exception):
@@ -124,7 +128,7 @@ class _SchemaReader:
         self._definitions = definitions if isinstance(definitions, dict) else {}
         self._resolved: dict[str, SchemaNode] = {}
         self._being_resolved: set[str] = set()
-        self._pattern_kibibytes = 0
+        self.pattern_kibibytes = 0
 
     def read_document(self) -> SchemaNode:
         return self._schema(self._document, path="", depth=1)
@@ -242,8 +246,8 @@ class _SchemaReader:
                 "the pattern is too large or no regular expression without look-around and"
                 " back-references"
             )
-        self._pattern_kibibytes += pattern.size_kibibytes
-        if self._pattern_kibibytes > PATTERN_KIBIBYTES_MAX:
+        self.pattern_kibibytes += pattern.size_kibibytes
+        if self.pattern_kibibytes > PATTERN_KIBIBYTES_MAX:
             raise at.refused(
                 f"the document's patterns compile to more than {PATTERN_KIBIBYTES_MAX} KiB"
             )

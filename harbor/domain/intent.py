@@ -14,9 +14,10 @@ from harbor.domain.decision import (
     NewPin,
     Refused,
 )
-from harbor.domain.evidence_schema import EvidenceSchema, check_schema_document, matches
+from harbor.domain.evidence_schema import EvidenceSchema, matches
+from harbor.domain.parsed_documents import predicate_of, schema_of
 from harbor.domain.predicate_evaluation import evaluate, report_json
-from harbor.domain.predicate_grammar import Predicate, PredicateInvalid, parse_predicate
+from harbor.domain.predicate_grammar import PredicateInvalid
 from harbor.domain.refusals import intent_final, intent_frozen, refuse, settlement_in_progress
 from harbor.domain.settlement import execute_evaluation, request
 from harbor.domain.shape import ASCII_BLANKS, PUBLISHED_KEYS, intent_shape
@@ -60,7 +61,7 @@ def create(command: Command, body: CreateIntent, facts: Facts) -> Decision | Ref
         return refuse("deadline_passed", deadline=body.deadline)
     # Signed, but never shown to be JSON: what is stored as text must be.
     parse(body.budget)
-    predicate = _predicate(body.predicate or b"")
+    predicate = predicate_of(body.predicate or b"")
     if isinstance(predicate, PredicateInvalid):
         return refuse(
             "intent.predicate.invalid",
@@ -68,9 +69,7 @@ def create(command: Command, body: CreateIntent, facts: Facts) -> Decision | Ref
             clause=predicate.clause,
             path=predicate.path,
         )
-    schema = check_schema_document(
-        parse(body.evidence_schema), document_bytes=len(body.evidence_schema)
-    )
+    schema = schema_of(body.evidence_schema)
     if not isinstance(schema, EvidenceSchema):
         return refuse("evidence_schema_invalid", schema.message, path=schema.path)
     return _created(command, body, facts, facts.consent)
@@ -312,10 +311,9 @@ def _report(
     documents: IntentBody, payload: dict[str, Json], amount_minor: int
 ) -> tuple[tuple[bool | None, str], bytes]:
     """(verdict, evaluator) and the report's text; the documents were checked when the intent was created."""
-    predicate = _predicate(documents.predicate.encode())
+    predicate = predicate_of(documents.predicate.encode())
     assert not isinstance(predicate, PredicateInvalid)
-    raw_schema = documents.evidence_schema.encode()
-    schema = check_schema_document(parse(raw_schema), document_bytes=len(raw_schema))
+    schema = schema_of(documents.evidence_schema.encode())
     assert isinstance(schema, EvidenceSchema)
     report = evaluate(
         predicate,
@@ -324,10 +322,6 @@ def _report(
         matches_schema=lambda: matches(schema, payload),
     )
     return (report.passed, report.evaluator), report_json(report)
-
-
-def _predicate(raw: bytes) -> Predicate | PredicateInvalid:
-    return parse_predicate(parse(raw), document_bytes=len(raw))
 
 
 def confirm(command: Command, _body: ConfirmSettlement, facts: Facts) -> Decision | Refused:
