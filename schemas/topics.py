@@ -195,13 +195,14 @@ TOPICS: tuple[TopicSpec, ...] = (
 
 # What Harbor restores a partition from; the ledger topics of its tenants come on top.
 CHANGELOGS = (INTENTS, EVIDENCE, TIPS, POSITIONS, OUTCOMES)
+_BY_NAME = {spec.name: spec for spec in TOPICS}
 
 
 def spec_of(topic: str) -> TopicSpec | None:
     """The spec that governs a topic, ledger topics included; None for a topic that is not ours."""
     if topic.startswith(LEDGER_PREFIX):
         return LEDGER
-    return next((spec for spec in TOPICS if spec.name == topic), None)
+    return _BY_NAME.get(topic)
 
 
 def ledger_topic(tenant_id: TenantId) -> str:

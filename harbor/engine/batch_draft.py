@@ -81,8 +81,10 @@ def draft_of(
         tenant=tenant if tenant is not facts.tenant else None,
         bodies=decision.bodies,
         pins=_pins(received, decision, entries),
-        outcome=replace(
-            outcome_of(received, status=decision.status, answer=answer),
+        outcome=outcome_of(
+            received,
+            status=decision.status,
+            answer=answer,
             ledger_seq=last_seq,
             operation_command_id=decision.operation_command_id,
         ),
@@ -96,6 +98,8 @@ def outcome_of(
     status: OutcomeStatus,
     refusal: Refusal | None = None,
     answer: IntentAnswer | TenantAnswer | None = None,
+    ledger_seq: int | None = None,
+    operation_command_id: str | None = None,
 ) -> Outcome:
     """The answer to this command; its times are the record's, so that deciding it again gives the same bytes."""
     command = received.command
@@ -112,6 +116,8 @@ def outcome_of(
         request_id=command.request_id,
         answer=answer,
         refusal=refusal,
+        ledger_seq=ledger_seq,
+        operation_command_id=operation_command_id,
     )
 
 

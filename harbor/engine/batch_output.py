@@ -44,10 +44,11 @@ _OVERHEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftedEntry:
-    """An entry with the bytes that lie on the topic, and so are what is hashed."""
+    """An entry with the bytes that lie on the topic, and so are what is hashed, and their hash."""
 
     entry: LedgerEntry
     value: bytes
+    leaf_hash: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,16 +97,16 @@ class Chain:
                 event=event,
             )
             value = encode(entry)
-            drafted.append(DraftedEntry(entry=entry, value=value))
             prev_hash = leaf_hash(value)
+            drafted.append(DraftedEntry(entry=entry, value=value, leaf_hash=prev_hash))
         return drafted
 
     def append(self, drafted: list[DraftedEntry]) -> None:
         for draft in drafted:
             assert draft.entry.seq == self.appender.size + 1
             assert draft.entry.prev_hash == self.last_leaf_hash
-            self.last_leaf_hash = leaf_hash(draft.value)
-            self.appender.append(self.last_leaf_hash)
+            self.last_leaf_hash = draft.leaf_hash
+            self.appender.append(draft.leaf_hash)
             self.recorded_at = draft.entry.recorded_at
             self.is_touched = True
 
