@@ -29,9 +29,9 @@ class NotedStore:
         return await self._store.get_many(partition, keys)
 
     def scan(
-        self, partition: int, namespace: str, prefix: bytes
+        self, partition: int, namespace: str, prefix: bytes, *, after: bytes | None = None
     ) -> AsyncGenerator[tuple[bytes, bytes], None]:
-        return self._store.scan(partition, namespace, prefix)
+        return self._store.scan(partition, namespace, prefix, after=after)
 
     async def write(self, writes: Mapping[int, Mapping[StoreKey, bytes | None]]) -> None:
         noted = dict(writes)

@@ -175,9 +175,9 @@ class StateStore(Protocol):
         """Values of those (namespace, key) that exist."""
 
     def scan(
-        self, partition: int, namespace: str, prefix: bytes
+        self, partition: int, namespace: str, prefix: bytes, *, after: bytes | None = None
     ) -> AsyncGenerator[tuple[bytes, bytes], None]:
-        """All (key, value) under a prefix, in key order, of one moment."""
+        """All (key, value) under a prefix, in key order, of one moment; `after` = only those past this key."""
 
     async def write(self, writes: Mapping[int, Mapping[tuple[str, bytes], bytes | None]]) -> None:
         """All writes of a batch, atomically over all partitions; None deletes."""

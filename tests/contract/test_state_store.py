@@ -128,6 +128,20 @@ async def test_a_scan_is_in_key_order_and_of_its_prefix_alone(
     assert none == []
 
 
+async def test_a_scan_goes_on_after_a_key(open_store: Callable[[], StateStore]) -> None:
+    """Also where that key is gone, and where a longer one begins with it."""
+    store = open_store()
+    await store.write({1: {(SPACE, key): b"v" for key in (b"a", b"a0", b"a0\0", b"a1", b"b")}})
+
+    async def keys_after(after: bytes) -> list[bytes]:
+        return [key async for key, _ in store.scan(1, SPACE, b"a", after=after)]
+
+    found = [await keys_after(after) for after in (b"", b"a0", b"a00", b"a1", b"b")]
+    await store.close()
+
+    assert found == [[b"a", b"a0", b"a0\0", b"a1"], [b"a0\0", b"a1"], [b"a1"], [], []]
+
+
 async def test_a_scan_is_of_one_moment(open_store: Callable[[], StateStore]) -> None:
     store = open_store()
     await store.write({1: numbered(MANY)})
@@ -187,6 +201,15 @@ async def test_values_survive_close_and_reopen(open_store: Callable[[], StateSto
     await again.close()
 
     assert found == [[(b"k", b"v")], []]
+
+
+async def test_a_key_that_is_not_there_is_not_searched_in_every_file(tmp_path: Path) -> None:
+    """RocksDB notes the options it runs with; what a missing filter costs is in `harbor-grown`."""
+    store = RocksDbStore(tmp_path / "slot", identity=IDENTITY)
+    await store.close()
+
+    noted = max((tmp_path / "slot").glob("OPTIONS-*")).read_text()
+    assert "filter_policy=bloomfilter" in noted
 
 
 async def test_a_folder_has_one_opener(tmp_path: Path) -> None:

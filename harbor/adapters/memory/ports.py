@@ -335,12 +335,14 @@ class MemoryStateStore:
         return {key: rows[key] for key in keys if key in rows}
 
     async def scan(
-        self, partition: int, namespace: str, prefix: bytes
+        self, partition: int, namespace: str, prefix: bytes, *, after: bytes | None = None
     ) -> AsyncGenerator[tuple[bytes, bytes], None]:
         await self._ask("store.scan", When.BEFORE)
         rows = self._rows.get(partition, {})
         found = [
-            (k, v) for (space, k), v in rows.items() if space == namespace and k.startswith(prefix)
+            (key, value)
+            for (space, key), value in rows.items()
+            if space == namespace and key.startswith(prefix) and (after is None or key > after)
         ]
         for key, value in sorted(found):
             yield key, value

@@ -1,7 +1,7 @@
 """What time brings is sent once, when it is due, by whoever owns the partition, and never hot."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -63,11 +63,30 @@ class Outbox:
         self.commands.append(command)
 
 
+class CountingStore(MemoryStateStore):
+    """Counts the rows that a scan gives."""
+
+    scanned = 0
+
+    async def scan(
+        self, partition: int, namespace: str, prefix: bytes, *, after: bytes | None = None
+    ) -> AsyncGenerator[tuple[bytes, bytes], None]:
+        async for row in super().scan(partition, namespace, prefix, after=after):
+            self.scanned += 1
+            yield row
+
+
 class World:
     """A store, a clock and a tick on them; what a test does to them is done by hand."""
 
-    def __init__(self, *, now: datetime = T0, reissue_first: timedelta | None = None) -> None:
-        self.store = MemoryStateStore()
+    def __init__(
+        self,
+        *,
+        now: datetime = T0,
+        reissue_first: timedelta | None = None,
+        store: MemoryStateStore | None = None,
+    ) -> None:
+        self.store = store or MemoryStateStore()
         self.clock = MemoryClock(now)
         self.owner = Owner()
         self.outbox = Outbox()
@@ -401,6 +420,19 @@ def test_many_due_intents_are_sent_in_bounded_slices_until_all_were_sent_once() 
 
     assert [len(commands) for commands in slices] == [SLICE_KEYS_MAX, SLICE_KEYS_MAX, 7, 0]
     assert len({command.command_id for commands in slices for command in commands}) == count
+
+
+def test_a_pass_over_a_long_index_reads_each_key_once() -> None:
+    """A tenant whose rails are paused for hours has as many keys as intents that wait."""
+    world = World(store=CountingStore())
+    count = 4 * SLICE_KEYS_MAX
+    world.put(*(an_open_intent(number) for number in range(count)))
+
+    for _ in range(5):
+        world.turn(at=CLOSED_AT)
+
+    assert isinstance(world.store, CountingStore)
+    assert world.store.scanned == count
 
 
 def test_what_is_over_is_not_remembered() -> None:
