@@ -31,22 +31,24 @@ class _Beginner:
         pass
 
 
-def test_records_that_follow_a_batch_closely_share_the_next(
+def test_records_that_follow_a_batch_closely_share_the_next_until_it_is_full(
     cluster: Cluster, postgres: FreshDatabase
 ) -> None:
     async def scenario() -> None:
-        async with _reading(cluster, postgres, gather_seconds=3.0) as source:
+        async with _reading(cluster, postgres, gather_seconds=_LONG, records_max=2) as source:
             assert await _next(source, cluster, "a") == ["a"]
             assert await _next(source, cluster, "b", "c") == ["b", "c"]
 
     asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
 
 
-def test_a_full_batch_does_not_wait(cluster: Cluster, postgres: FreshDatabase) -> None:
+def test_a_batch_that_does_not_fill_is_read_when_its_time_is_up(
+    cluster: Cluster, postgres: FreshDatabase
+) -> None:
     async def scenario() -> None:
-        async with _reading(cluster, postgres, gather_seconds=_LONG, records_max=2) as source:
+        async with _reading(cluster, postgres, gather_seconds=0.5) as source:
             assert await _next(source, cluster, "a") == ["a"]
-            assert await _next(source, cluster, "b", "c") == ["b", "c"]
+            assert await _next(source, cluster, "b") == ["b"]
 
     asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
 
