@@ -8,11 +8,7 @@ from dataclasses import dataclass
 
 from gateway.adapters.kafka_commands import KafkaCommandPublisher, KafkaOutcomeReader
 from gateway.adapters.kafka_gateway_rows import KafkaRowLog
-from gateway.adapters.postgres_keys import (
-    PostgresAgentKeys,
-    PostgresApiKeys,
-    PostgresPresentIntents,
-)
+from gateway.adapters.postgres_keys import PostgresAgentKeys, PostgresApiKeys
 from gateway.adapters.postgres_listener import PostgresListener
 from gateway.adapters.postgres_reads import TenantReads
 from gateway.adapters.postgres_rows import PostgresOutbox, PostgresRowStore
@@ -172,7 +168,7 @@ def _paths(
         publisher=publisher,
         waiters=waiters,
         in_flight=InFlight(),
-        intents=PostgresPresentIntents(intents),
+        intents=intents,
         secrets=made,
         timer=EventLoopTimer(),
         clock=clock,

@@ -1,4 +1,4 @@
-"""API keys, agent keys and present intents from Postgres, for the ports of the command path.
+"""API keys and agent keys from Postgres, for the ports of the command path.
 
 Every request begins with a key, so that those of requests that come side by side are looked up together.
 """
@@ -9,9 +9,7 @@ from gateway.adapters.coalesced import Coalesced
 from gateway.adapters.postgres_reads import TenantReads
 from gateway.auth.api_key import KeyKind, StoredKey
 from gateway.auth.recognition import AgentKey
-from gateway.queries.intents import IntentReads
-from schemas.ids import IntentId, TenantId
-from schemas.messages.outcomes import IntentAnswer
+from schemas.ids import TenantId
 from schemas.messages.shared import Environment
 from streams.runtime.postgres import Pool, outages, sql_blocks
 
@@ -74,12 +72,3 @@ class PostgresAgentKeys:
             )
             for row in rows
         }
-
-
-class PostgresPresentIntents:
-    def __init__(self, intents: IntentReads) -> None:
-        self._intents = intents
-
-    async def find(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
-        """As the read tables have it now. Raises DatabaseUnavailableError."""
-        return await self._intents.answer(tenant_id, intent_id)

@@ -37,7 +37,7 @@ class AgentKeys(Protocol):
 
 
 class PresentIntents(Protocol):
-    async def find(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
+    async def answer(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
         """The intent as the read tables have it, for a 202 whose outcome is not known yet."""
 
 

@@ -221,7 +221,7 @@ class CommandPath:
         kind = type(command.body).__name__
         if command.intent_id is not None and kind != "CreateIntent":
             try:
-                answer = await self.intents.find(
+                answer = await self.intents.answer(
                     command.tenant_id,  # type: ignore[arg-type]  # a credential's tenant
                     IntentId(command.intent_id),
                 )

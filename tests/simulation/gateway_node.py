@@ -149,7 +149,7 @@ class GatewayProcess(Process):
 
     # `gateway.commands.ports.PresentIntents`
 
-    async def find(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
+    async def answer(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
         """The read tables lag for ever here: 503 and the same key again."""
         assert tenant_id
         assert intent_id

@@ -237,7 +237,7 @@ class GatewayWorld:
 
     # `gateway.commands.ports.PresentIntents`
 
-    async def find(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
+    async def answer(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
         return None if self.do_tables_lag else self.tables.get((tenant_id, intent_id))
 
     # `harbor.rails.ports.Pause`

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
-from gateway.adapters.postgres_keys import PostgresPresentIntents
 from gateway.adapters.postgres_reads import Query, Row, TenantReads
 from gateway.queries.intents import IntentReads
 from schemas.ids import IntentId, TenantId
@@ -284,11 +283,11 @@ def test_reads_need_their_permission(filled: FreshDatabase) -> None:
 
 def test_the_present_intent_has_what_a_pending_answer_shows(filled: FreshDatabase) -> None:
     async def scenario(gateway: RunningGateway) -> None:
-        intents = PostgresPresentIntents(IntentReads(gateway.reads))
+        intents = IntentReads(gateway.reads)
         world = evidenced()
 
-        found = await intents.find(TenantId("acme"), IntentId(INTENT))
-        elsewhere = await intents.find(TenantId("newcomer"), IntentId(INTENT))
+        found = await intents.answer(TenantId("acme"), IntentId(INTENT))
+        elsewhere = await intents.answer(TenantId("newcomer"), IntentId(INTENT))
 
         expected = next(
             outcome.answer

@@ -164,7 +164,7 @@ class _AgentKeys:
 class _Intents:
     known: IntentAnswer | None
 
-    async def find(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
+    async def answer(self, tenant_id: TenantId, intent_id: IntentId) -> IntentAnswer | None:
         return self.known
 
 
