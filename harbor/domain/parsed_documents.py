@@ -29,8 +29,12 @@ def predicate_of(raw: bytes) -> Predicate | PredicateInvalid:
 
 def schema_of(raw: bytes) -> EvidenceSchema | SchemaInvalid:
     """Raises JsonInvalidError, JsonAmbiguousError."""
-    kept = None if len(raw) > SCHEMA_BYTES_MAX else _kept_schema(raw)
-    return _parsed_schema(raw) if kept is None else kept
+    if len(raw) > SCHEMA_BYTES_MAX:
+        return _parsed_schema(raw)
+    try:
+        return _kept_schema(raw)
+    except _TooLargeError as large:
+        return large.schema
 
 
 def _parsed_predicate(raw: bytes) -> Predicate | PredicateInvalid:
@@ -44,12 +48,23 @@ def _parsed_schema(raw: bytes) -> EvidenceSchema | SchemaInvalid:
 _kept_predicate = lru_cache(maxsize=_KEPT_MAX)(_parsed_predicate)
 
 
+class _TooLargeError(Exception):
+    """Carries a schema past the cache, which keeps no exceptions; never leaves this module.
+
+    So it is parsed once for each look: its patterns may take 0.2 s to compile.
+    """
+
+    def __init__(self, schema: EvidenceSchema) -> None:
+        super().__init__()
+        self.schema = schema
+
+
 @lru_cache(maxsize=_KEPT_MAX)
-def _kept_schema(raw: bytes) -> EvidenceSchema | SchemaInvalid | None:
-    """None for one that is too large to keep."""
+def _kept_schema(raw: bytes) -> EvidenceSchema | SchemaInvalid:
+    """Raises _TooLargeError for one that is too large to keep."""
     schema = _parsed_schema(raw)
     if isinstance(schema, EvidenceSchema) and (
         schema.pattern_kibibytes > _KEPT_PATTERN_KIBIBYTES_MAX
     ):
-        return None
+        raise _TooLargeError(schema)
     return schema

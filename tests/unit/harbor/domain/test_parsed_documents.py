@@ -1,10 +1,12 @@
 """The same document is parsed once; what is large is not kept, and what is wrong stays wrong."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
-from harbor.domain.evidence_schema import EvidenceSchema, SchemaInvalid
+from harbor.domain import parsed_documents
+from harbor.domain.evidence_schema import EvidenceSchema, SchemaInvalid, check_schema_document
 from harbor.domain.parsed_documents import predicate_of, schema_of
 from harbor.domain.predicate_grammar import Predicate, PredicateInvalid
 from schemas.errors import InputError
@@ -29,6 +31,18 @@ def test_a_schema_with_large_patterns_is_not_kept() -> None:
     assert isinstance(second, EvidenceSchema)
     assert first.pattern_kibibytes > 64
     assert first is not second
+
+
+def test_a_schema_that_is_not_kept_is_parsed_once_for_each_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check = Mock(side_effect=check_schema_document)
+    monkeypatch.setattr(parsed_documents, "check_schema_document", check)
+
+    # Bytes of its own: nothing that another test left behind answers for them.
+    for looks in (1, 2):
+        schema_of(_LARGE + b" ")
+        assert check.call_count == looks
 
 
 def test_a_document_that_is_too_long_is_refused_and_not_kept() -> None:
