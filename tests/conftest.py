@@ -4,7 +4,8 @@ Servers are started once a session and only if a test asks; names and databases 
 """
 
 import secrets
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.brokers import (
     running_broker,
 )
 from tests.support.databases import FreshDatabase, fresh_database, running_postgres
+from tests.support.figures import PROPERTY, figures_of
 from tests.support.guards import (
     install_socket_guard,
     no_task_left_behind,
@@ -83,6 +85,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    for text in figures_of(terminalreporter):
+        terminalreporter.write_line(text)
     if config.getoption(_APACHE_LANE):
         terminalreporter.write_line(
             f"Apache Kafka lane: {_LaneCount.apache_passed} apache_only tests passed (must be > 0), "
@@ -130,6 +134,12 @@ def is_apache() -> bool:
 
 
 @pytest.fixture
+def show_at_end(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Show a text after the last test, whichever process ran this one and whatever becomes of it."""
+    return partial(record_property, PROPERTY)
+
+
+@pytest.fixture
 def unique_name() -> str:
     """A name of this test alone, good for a topic, a group, a transactional id or a tenant."""
     return f"test-{secrets.token_hex(6)}"
@@ -157,7 +167,7 @@ def module_postgres(postgres_server: EmbeddedPostgres) -> Iterator[FreshDatabase
 
 
 class _LaneCount:
-    """What the Apache lane is judged by; one process, one session."""
+    """What the Apache lane is judged by; with workers, the controller's counts are the session's."""
 
     apache_passed = 0
     skipped = 0

@@ -4,6 +4,7 @@ import json
 import random
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ _LOOK_SECONDS = 0.5
 
 
 def test_what_was_acknowledged_is_there_once_whoever_is_killed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, show_at_end: Callable[[str], None]
 ) -> None:
     seed = secrets.randbelow(10**9)
     told = Acknowledgements(path=tmp_path / "acknowledged.jsonl")
@@ -44,13 +45,12 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
         ledgers = ledgers_of(stack.local_file()["kafka_bootstrap"])
         live, rebuilt = live_and_rebuilt(stack)
 
-    with capsys.disabled():
-        entries = sum(map(len, ledgers.values()))
-        print(  # noqa: T201 – the figures are what one runs this for
-            f"\nkills: seed {seed}, {len(kills)} kills, {len(told.decided)} commands acknowledged"
-            f" ({len(told.decided) / seconds:.0f}/s), {entries} entries, {seconds:.0f} s;"
-            f" asked again: {dict(told.retried)}\n{recovery_table(kills, told)}"
-        )
+    entries = sum(map(len, ledgers.values()))
+    show_at_end(
+        f"kills: seed {seed}, {len(kills)} kills, {len(told.decided)} commands acknowledged"
+        f" ({len(told.decided) / seconds:.0f}/s), {entries} entries, {seconds:.0f} s;"
+        f" asked again: {dict(told.retried)}\n{recovery_table(kills, told)}"
+    )
     assert {kill.target for kill in kills} == set(TARGETS)
     assert len(told.decided) >= COMMANDS
     assert faults_of_all(ledgers, told.told) == []

@@ -133,7 +133,7 @@ def running_system(told: Acknowledgements) -> Iterator[System]:
 
 
 def test_an_outage_of_kafka_and_one_of_postgres_lose_nothing_and_need_nobody(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, show_at_end: Callable[[str], None]
 ) -> None:
     told = Acknowledgements(path=tmp_path / "acknowledged.jsonl")
     with running_system(told) as system:
@@ -149,11 +149,10 @@ def test_an_outage_of_kafka_and_one_of_postgres_lose_nothing_and_need_nobody(
         blamed = [stack.run(*looked, "--json").stdout for looked in _BLAME]
         ledgers = ledgers_of(stack.local_file()["kafka_bootstrap"])
 
-    with capsys.disabled():
-        print(  # noqa: T201 – the figures are what one runs this for
-            f"\noutages: {len(told.decided)} commands acknowledged; asked again: {dict(told.retried)};"
-            f" all ready again after {system.recovered_after} seconds"
-        )
+    show_at_end(
+        f"outages: {len(told.decided)} commands acknowledged; asked again: {dict(told.retried)};"
+        f" all ready again after {system.recovered_after} seconds"
+    )
     assert (without_kafka, without_postgres) == (200, 503)
     assert faults_of_all(ledgers, told.told) == []
     assert checked.returncode == 0, checked.stdout + checked.stderr
