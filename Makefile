@@ -11,7 +11,11 @@ VENV_STAMP := $(VENV)/.paybond-stamp
 KAFKA_STAMP := .paybond/kafka/libs/paybond.stamp
 # Folders that do not exist yet are left out, so that a part can land before its neighbours.
 TESTS := $(wildcard tests/unit tests/tidy tests/contract tests/simulation tests/integration tests/e2e)
-APACHE_TESTS := $(wildcard tests/contract tests/integration tests/e2e)
+# The longest first, so that no process has one left when the other has none.
+APACHE_TESTS := $(wildcard tests/e2e tests/integration tests/contract)
+# They mostly wait for a broker, so two processes take little more than half the time; each has a broker of its own.
+APACHE_PROCESSES ?= 2
+APACHE_FLAGS := --apache-lane --numprocesses $(APACHE_PROCESSES) --dist loadfile --no-loadscope-reorder
 # The same tests as everywhere, with the numbers of `tests/support/depth.py` for those who have hours.
 DEEP_TESTS := $(wildcard tests/simulation tests/e2e/kills)
 PYTEST_FLAGS ?= -q
@@ -47,7 +51,7 @@ kafka: venv ## fetch Apache Kafka and its tools into .paybond/kafka
 	$(BIN)/python -m deploy.local.apache_kafka
 
 test-apache: kafka ## contract, integration and e2e tests on Apache Kafka; a skip is a failure
-	PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) --apache-lane $(APACHE_TESTS)
+	PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) $(APACHE_FLAGS) $(APACHE_TESTS)
 
 test-kills: kafka ## 30 kills of every process over 20,000 commands, on Apache Kafka; about ten minutes
 	PAYBOND_TEST_DEPTH=long PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s tests/e2e/kills/test_kills.py

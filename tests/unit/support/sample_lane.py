@@ -1,0 +1,18 @@
+"""Tests for `test_lane.py` to run in sessions of its own; the name keeps them out of every other one."""
+
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.mark.apache_only
+def test_of_apache(show_at_end: Callable[[str], None]) -> None:
+    show_at_end("figures: 42 of them")
+
+
+def test_of_any_broker() -> None:
+    pass
+
+
+def test_that_is_skipped() -> None:
+    pytest.skip("to see what the lane says")
