@@ -164,6 +164,24 @@ def test_what_another_member_claimed_can_no_longer_be_written() -> None:
     run(scenario)
 
 
+def test_what_another_member_claimed_can_no_longer_be_written_before_it_has_moved() -> None:
+    """The epoch alone tells: the checkpoint stands where its last owner left it."""
+
+    async def scenario() -> None:
+        world = _world(a_ledger("acme"))
+        stalled = await world.member(records_max=3)
+        await stalled.loop.run_once()
+        expected = copy.deepcopy(world.tables.rows)
+        await world.member()
+
+        with pytest.raises(OwnershipLostError):
+            await stalled.loop.run_once()
+
+        assert world.tables.rows == expected
+
+    run(scenario)
+
+
 def _broken(ledger: Ledger, how: str) -> tuple[bytes | None, bytes | None]:
     """A record that does not continue the ledger, as key and value."""
     last = ledger.records[-1]
