@@ -24,6 +24,7 @@ from tests.bench import (
     indexer,
     many_tenants,
     proofs,
+    transaction_flush,
 )
 from tests.bench.figures import Figure, Measured, note, show
 
@@ -39,6 +40,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "gateway": gateway.run,
         "proofs": proofs.run,
         "many-tenants": many_tenants.run,
+        "transaction-flush": transaction_flush.run,
     }
 )
 

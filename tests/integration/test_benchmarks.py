@@ -11,6 +11,7 @@ from tests.bench import (
     indexer,
     many_tenants,
     proofs,
+    transaction_flush,
 )
 
 pytestmark = pytest.mark.integration
@@ -82,3 +83,11 @@ def test_the_whole_system_is_measured_under_rest() -> None:
 
     assert all(figure.value >= 0 for figure in figures.values())
     assert str(figures["reads of one intent, 64 in flight, p99"].goal) == "< 50"
+
+
+@pytest.mark.apache_only
+def test_the_flush_of_a_transaction_is_measured_by_its_partitions() -> None:
+    figures = list(transaction_flush.run(0.01))
+
+    assert len(figures) == 6
+    assert all(figure.value > 0 for figure in figures)
