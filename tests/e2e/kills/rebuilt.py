@@ -17,10 +17,11 @@ from psycopg.conninfo import make_conninfo
 from deploy.local.embedded_postgres import EmbeddedPostgres
 from deploy.local.server_process import free_port
 from tests.e2e.local_stack import BINARIES, LocalStack
+from tests.support.depth import by_depth
 
 _DATABASE = "rebuilt"
 _OWNER = "paybond_owner"
-_SECONDS_MAX = 300.0
+_SECONDS_MAX = by_depth(usual=300, deep=3_600)
 _LOOK_SECONDS = 1.0
 _TABLES = """SELECT table_name FROM information_schema.tables
              WHERE table_schema = 'views' AND table_type = 'BASE TABLE' ORDER BY table_name"""
