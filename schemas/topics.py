@@ -38,9 +38,12 @@ GROUP_HARBOR = "paybond-harbor"
 GROUP_RAILS = "paybond-rails"
 GROUP_VIEWS = "paybond-views"
 
-_DAY = 86_400_000
+_HOUR = 3_600_000
+_DAY = 24 * _HOUR
 RECORD_BYTES_MAX = 2 * 1024 * 1024
 IDEMPOTENCY_WINDOW_HOURS = 24
+# What a new owner reads of the outcomes, by the records' own times: the margin covers clocks that differ.
+OUTCOMES_RESTORED_HOURS = IDEMPOTENCY_WINDOW_HOURS + 1
 
 
 class Program(StrEnum):
@@ -153,6 +156,8 @@ TOPICS: tuple[TopicSpec, ...] = (
             "cleanup.policy": "compact,delete",
             "retention.ms": str(7 * _DAY),
             "segment.ms": str(_DAY // 4),
+            # An outcome that a later one under its key takes the place of has spent a nonce of its own.
+            "min.compaction.lag.ms": str(OUTCOMES_RESTORED_HOURS * _HOUR),
             **_LARGE,
         },
         writers=frozenset({_H}),

@@ -44,9 +44,9 @@ from schemas.messages.tips import Position, Tip
 from schemas.topics import (
     CHECKPOINTS,
     COMMANDS,
-    IDEMPOTENCY_WINDOW_HOURS,
     INTENTS,
     OUTCOMES,
+    OUTCOMES_RESTORED_HOURS,
     POSITIONS,
     TIPS,
     ledger_topic,
@@ -61,8 +61,7 @@ WAIT_MAX = timedelta(seconds=60)
 _WRITE_RECORDS = 5000
 # Ends are asked and last records looked for side by side, so that a partition of many tenants does not queue.
 _SIDE_BY_SIDE = 8
-# Outcomes are looked up by the records' own times; the margin covers clocks that differ.
-_OUTCOMES_WINDOW = timedelta(hours=IDEMPOTENCY_WINDOW_HOURS + 1)
+_OUTCOMES_WINDOW = timedelta(hours=OUTCOMES_RESTORED_HOURS)
 Place: TypeAlias = tuple[str, int]
 StoreKey: TypeAlias = tuple[str, bytes]
 

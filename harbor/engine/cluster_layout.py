@@ -110,6 +110,7 @@ def _is_dangerous(difference: Difference) -> bool:
     # Other settings cost time or space; these lose records, or take their time from whoever sends them.
     return difference.name in {
         "cleanup.policy",
+        "min.compaction.lag.ms",
         "min.insync.replicas",
         "unclean.leader.election.enable",
         "message.timestamp.type",

@@ -6,7 +6,7 @@ delays are the adapters' (`harbor.adapters.memory.ports`), so that a simulator c
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from harbor.adapters.memory.group import ConsumerGroup, MemberEpoch, TopicPartition
 from harbor.adapters.memory.partition_log import (
@@ -31,6 +31,7 @@ class _Topic:
     name: str
     topic_id: str
     is_compacted: bool
+    compaction_lag: timedelta
     bytes_max: int
     partitions: tuple[PartitionLog, ...]
 
@@ -71,9 +72,10 @@ class MemoryKafka:
         *,
         partitions: int,
         is_compacted: bool = False,
+        compaction_lag: timedelta = timedelta(),
         bytes_max: int = MESSAGE_BYTES_DEFAULT,
     ) -> None:
-        """Does nothing where the topic exists."""
+        """Does nothing where the topic exists. `compaction_lag` = how long the cleaner leaves a record alone."""
         if name in self._topics:
             return
         self._topics_made += 1
@@ -81,6 +83,7 @@ class MemoryKafka:
             name=name,
             topic_id=f"memory-topic-{self._topics_made}",
             is_compacted=is_compacted,
+            compaction_lag=compaction_lag,
             bytes_max=bytes_max,
             partitions=tuple(PartitionLog() for _ in range(partitions)),
         )
@@ -146,8 +149,10 @@ class MemoryKafka:
         """A pass of the cleaner over all partitions; nothing on a topic that is not compacted."""
         found = self._topic(topic)
         if found.is_compacted:
+            lag = found.compaction_lag
+            older_than = self._now() - lag if lag else None
             for log in found.partitions:
-                log.compact(keep_tombstones=keep_tombstones)
+                log.compact(older_than=older_than, keep_tombstones=keep_tombstones)
 
     def init_transactions(self, transactional_id: str) -> ProducerHandle:
         """Take the id over: the last holder is fenced and its open transaction aborted."""
@@ -239,6 +244,9 @@ class MemoryKafka:
             name,
             partitions=1 if spec.partitioned_by is PartitionedBy.SINGLE else partitions,
             is_compacted="compact" in spec.config["cleanup.policy"],
+            compaction_lag=timedelta(
+                milliseconds=int(spec.config.get("min.compaction.lag.ms", "0"))
+            ),
             bytes_max=int(spec.config.get("max.message.bytes", MESSAGE_BYTES_DEFAULT)),
         )
 

@@ -124,9 +124,16 @@ class PartitionLog:
         self.start = max(self.start, min(offset, self._next))
         self._records = self._records[self._index_of(self.start) :]
 
-    def compact(self, *, keep_tombstones: bool = True) -> None:
-        """One pass of the cleaner below the last stable offset: the last copy of each key stays, at its offset."""
+    def compact(self, *, older_than: datetime | None = None, keep_tombstones: bool = True) -> None:
+        """One pass of the cleaner: the last copy of each key stays, at its offset.
+
+        It ends at the last stable offset, and at the first record that is not `older_than` where that is given.
+        """
         clean_end = self._index_of(self.last_stable_offset)
+        for at, record in enumerate(self._records[:clean_end]):
+            if older_than is not None and record.timestamp >= older_than:
+                clean_end = at
+                break
         dirty = self._records[clean_end:]
         last: dict[bytes | None, int] = {}
         for record in self._records[:clean_end]:

@@ -1,9 +1,10 @@
 """The broker in memory behaves as Kafka does where the loop depends on it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from harbor.adapters.memory.clock import MemoryClock
 from harbor.adapters.memory.log import MemoryKafka, ProducerHandle, RecordRefusedError
 from harbor.engine.ports import AbortableError, FencedError
 from schemas.topics import COMMANDS, EVIDENCE, INTENTS, POSITIONS, ledger_topic
@@ -231,6 +232,23 @@ def test_compaction_stops_at_the_last_stable_offset_and_drops_what_was_aborted()
     assert values(kafka, COMPACTED) == [b"yes", b"new"]
     kafka.compact(COMPACTED)
     assert values(kafka, COMPACTED) == [b"new"]
+
+
+def test_compaction_leaves_alone_what_is_younger_than_its_topics_lag() -> None:
+    clock = MemoryClock(NOW)
+    kafka = MemoryKafka(now=clock.now)
+    kafka.create_topic(
+        COMPACTED, partitions=1, is_compacted=True, compaction_lag=timedelta(hours=1)
+    )
+    for value in (b"a", b"b", b"c"):
+        kafka.append(COMPACTED, 0, key=b"1", value=value)
+        clock.advance(timedelta(minutes=40))
+
+    kafka.compact(COMPACTED)
+    assert values(kafka, COMPACTED) == [b"b", b"c"]
+    clock.advance(timedelta(hours=1))
+    kafka.compact(COMPACTED)
+    assert values(kafka, COMPACTED) == [b"c"]
 
 
 def test_a_tombstone_outlives_a_first_pass_of_the_cleaner() -> None:

@@ -69,6 +69,10 @@ def test_an_unclean_election_is_a_reason_not_to_start() -> None:
     assert reasons_not_to_start(with_config(COMMANDS, "unclean.leader.election.enable", "true"))
 
 
+def test_outcomes_that_may_be_compacted_too_early_are_a_reason_not_to_start() -> None:
+    assert reasons_not_to_start(with_config(OUTCOMES, "min.compaction.lag.ms", "0"))
+
+
 def test_a_wrong_cleanup_policy_is_a_reason_not_to_start() -> None:
     assert reasons_not_to_start(with_config(OUTCOMES, "cleanup.policy", "delete"))
 

@@ -1,6 +1,7 @@
 """Records that are no commands: dead letters, alarms, and an answer only for whoever could not be understood."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from schemas.messages.command_sealing import seal
 from schemas.messages.commands import (
@@ -9,7 +10,7 @@ from schemas.messages.commands import (
 )
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.partitioner import partition_of
-from schemas.topics import OUTCOMES
+from schemas.topics import OUTCOMES, OUTCOMES_RESTORED_HOURS
 from tests.support.builders import (
     TENANT,
     a_command,
@@ -66,6 +67,7 @@ def test_garbage_under_an_answered_commands_name_does_not_touch_its_answer() -> 
         world.send_value(CREATE, b"garbage")
         await world.decide(CREATE)
         first, retry, again = world.outcomes(CREATE)
+        world.clock.advance(timedelta(hours=OUTCOMES_RESTORED_HOURS + 1))
         world.kafka.compact(OUTCOMES)
 
         assert first == again

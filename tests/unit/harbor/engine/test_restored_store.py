@@ -12,9 +12,10 @@ from harbor.adapters.memory.ports import (
 )
 from harbor.adapters.noted_store import NotedStore
 from harbor.engine.assignment import KafkaAssigner
-from harbor.engine.batch_lookup import nonce_writes_of
+from harbor.engine.batch_lookup import nonce_key, nonce_writes_of
 from harbor.engine.local_state import AGE_MAX, MARKS, RESTORED_TOPICS, restored_key
 from schemas.messages.avro_codec import decode_as
+from schemas.messages.commands import FundIntent
 from schemas.messages.outcomes import Outcome
 from schemas.topics import (
     INTENTS,
@@ -155,6 +156,26 @@ def test_the_index_of_spent_nonces_is_restored_with_the_outcomes() -> None:
         wanted = [key for outcome in outcomes for key in nonce_writes_of(outcome)]
         assert wanted
         assert set(await restoring.store.get_many(PARTITION, wanted)) == set(wanted)
+
+    run(scenario)
+
+
+def test_a_nonce_whose_outcome_was_decided_anew_is_restored_after_a_compaction_pass() -> None:
+    """A refusal that depends on state makes room for the next one under its key; what it has spent stays spent."""
+
+    async def scenario() -> None:
+        world = HarborWorld()
+        first = a_command(FundIntent(), number=2, nonce="first")
+        second = a_command(FundIntent(), number=2, nonce="second")
+        await world.decide(a_command(provision_tenant(), number=1), first, second)
+        world.kafka.compact(OUTCOMES)
+        restoring = Restoring(world)
+
+        await restoring.assigner.restore(PARTITION)
+
+        spent = [nonce_key(TENANT, one.spent) for one in (first, second) if one.spent is not None]
+        assert len(world.outcomes(first)) == len(spent) == 2
+        assert set(await restoring.store.get_many(PARTITION, spent)) == set(spent)
 
     run(scenario)
 
