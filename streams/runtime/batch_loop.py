@@ -341,11 +341,12 @@ class BatchLoop:
 
 
 def _owned(projection: Projection, position: Position, committed: int | None) -> _Owned:
-    # Between `hint_acked` and the checkpoint lies a crash, not an order; and no offset at all is no hint.
+    # Between `hint_acked` and the checkpoint lies a crash, not an order; and no offset at all is no hint. A checkpoint
+    # that was set back itself may lie below both (in the middle of a re-read): what follows it is read first.
     is_reset = (
         committed is not None
         and position.hint_acked is not None
-        and committed < position.hint_acked
+        and committed < min(position.hint_acked, position.next_offset)
     )
     if not is_reset or committed is None:
         return _Owned(projection=projection, position=position, cursor=position.next_offset)

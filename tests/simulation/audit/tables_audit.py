@@ -49,8 +49,9 @@ class CheckpointsAudit:
 def check_tables(world: "World") -> None:
     """At rest. Raises ViolationError."""
     rows, auditor = world.indexers.tables.rows, world.auditor
-    if any(held.release is None for held in world.indexers.quarantine._rows):
-        raise ViolationError(Rule.TABLES, "a tenant is in quarantine, and its ledger is good")
+    stopped = [held.row for held in world.indexers.quarantine._rows if held.release is None]
+    if stopped:
+        raise ViolationError(Rule.TABLES, f"stopped, and its ledger is good: {stopped[0]}")
     if world.indexers.dead_letters.letters:
         raise ViolationError(Rule.TABLES, "the indexer buried a good record")
     for tenant_id in world.tenants:

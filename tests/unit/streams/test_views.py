@@ -14,7 +14,9 @@ from schemas.ledger.merkle_tree import root_of
 from schemas.ledger.tiles import FetchedTiles, TileId, root_from_tiles
 from schemas.tables.rows import intent_row
 from schemas.topics import CHECKPOINTS, EVIDENCE, OUTCOMES, ledger_key, ledger_topic
+from streams.runtime.checkpoints import Position
 from streams.runtime.quarantine import QuarantineReason
+from streams.runtime.records import TopicPartition
 from streams.views.memory import TableRows
 from tests.support.ledgers import (
     STORIES,
@@ -136,16 +138,43 @@ def test_a_lowered_checkpoint_moves_no_counter() -> None:
         world = _world(a_ledger("acme"))
         expected = await _indexed(world)
         at = ledger_partition(a_ledger("acme"))
-        before = world.checkpoints.rows["ledger", at]
-        world.checkpoints.rows["ledger", at] = type(before)(
-            projection="ledger", at=at, epoch=before.epoch
-        )
+        _lower_checkpoint(world, at)
 
         again = await _indexed(world)
 
         assert again == expected
 
     run(scenario)
+
+
+def test_a_checkpoint_that_is_lowered_while_a_reset_is_read_again_stops_nobody() -> None:
+    """The group's offset is below the last hint then and above the checkpoint: what lies between is not passed over."""
+
+    async def scenario() -> None:
+        world = _world(a_ledger("acme"))
+        expected = await _indexed(world)
+        at = ledger_partition(a_ledger("acme"))
+        world.reset_to_earliest()
+        # A member has read three of them again before it was stopped.
+        world.log.committed[at] = 3
+        _lower_checkpoint(world, at, hint_acked=world.checkpoints.rows["ledger", at].hint_acked)
+
+        again = await _indexed(world)
+
+        assert world.quarantine.is_open("ledger", at) is False
+        assert again == expected
+
+    run(scenario)
+
+
+def _lower_checkpoint(
+    world: ViewsWorld, at: TopicPartition, *, hint_acked: int | None = None
+) -> None:
+    """As after a restore of an older copy of that table."""
+    before = world.checkpoints.rows["ledger", at]
+    world.checkpoints.rows["ledger", at] = Position(
+        projection="ledger", at=at, epoch=before.epoch, hint_acked=hint_acked
+    )
 
 
 def test_what_another_member_claimed_can_no_longer_be_written() -> None:
