@@ -26,7 +26,8 @@ def runs() -> Sequence[Run]:
 def test_no_seed_breaks_a_rule(runs: Sequence[Run]) -> None:
     found = [run.finding.report() for run in runs if run.finding is not None]
 
-    assert not found, "\n\n".join(found[:3])
+    seeds = [run.seed for run in runs if run.finding is not None]
+    assert not found, "\n\n".join([f"seeds {seeds}", *found[:3]])
 
 
 def test_every_kind_of_trouble_comes_up(runs: Sequence[Run]) -> None:
