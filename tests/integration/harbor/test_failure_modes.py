@@ -219,18 +219,27 @@ def test_a_command_of_a_type_that_its_issuer_may_not_send_is_a_dead_letter_and_a
     assert entries(site, TENANT, "bravo") == {TENANT: 1, "bravo": 1}
 
 
-def test_a_topic_with_another_cleanup_policy_is_refused_by_name(site: Site) -> None:
-    entry = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
-    changed = ConfigResource(ResourceType.TOPIC, TIPS, incremental_configs=[entry])
+@pytest.mark.parametrize(
+    ("topic", "name", "value"),
+    [(TIPS, "cleanup.policy", "delete"), (OUTCOMES, "min.compaction.lag.ms", "0")],
+    ids=["cleanup policy", "compaction lag"],
+)
+def test_a_topic_under_which_records_are_lost_is_refused_by_name_until_it_is_applied(
+    site: Site, topic: str, name: str, value: str
+) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     asked = admin(site)
     for altered in asked.incremental_alter_configs([changed]).values():
         altered.result(SECONDS_MAX)
 
     ended = site.call("run")
+    applied = site.call("topics", "apply")
+    after = site.call("topics", "diff")
 
     assert ended.status == 2
-    assert TIPS in ended.talk
-    assert "cleanup.policy" in ended.talk
+    assert f"{topic}: {name} is {value}, not " in ended.talk
+    assert (applied.status, after.status, after.out) == (0, 0, "")
 
 
 def test_a_transaction_that_a_dead_process_left_is_waited_for_and_then_its_partition_starts(
