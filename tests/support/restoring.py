@@ -3,10 +3,7 @@
 from collections.abc import AsyncGenerator
 
 from harbor.adapters.memory.log import MemoryKafka
-from harbor.adapters.memory.ports import (
-    MemoryLogReader,
-    MemoryStateStore,
-)
+from harbor.adapters.memory.ports import MemoryLogReader, MemoryStateStore
 from harbor.engine.assignment import KafkaAssigner
 from harbor.engine.ports import LogRecord
 from schemas.ids import TenantId
@@ -14,10 +11,7 @@ from schemas.messages.avro_codec import decode_as, encode
 from schemas.messages.commands import Command
 from schemas.messages.tips import Tip
 from schemas.partitioner import partition_of
-from schemas.topics import (
-    COMMANDS,
-    TIPS,
-)
+from schemas.topics import COMMANDS, TIPS
 from tests.support.builders import TENANT, a_command, an_intent_id, create_intent, provision_tenant
 from tests.support.harbor_world import PARTITIONS, HarborWorld
 

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harbor.adapters.memory.ports import (
-    MemoryTransactions,
-)
+from harbor.adapters.memory.ports import MemoryTransactions
 from harbor.engine.ports import OutputRecord
 from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.ids import IntentId

@@ -5,11 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from harbor.adapters.memory.ports import (
-    MemoryLogReader,
-    MemoryStateStore,
-    PortCall,
-)
+from harbor.adapters.memory.ports import MemoryLogReader, MemoryStateStore, PortCall
 from harbor.adapters.noted_store import NotedStore
 from harbor.engine.assignment import KafkaAssigner
 from harbor.engine.batch_lookup import nonce_key, nonce_writes_of
@@ -17,13 +13,7 @@ from harbor.engine.local_state import AGE_MAX, MARKS, RESTORED_TOPICS, restored_
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.commands import FundIntent
 from schemas.messages.outcomes import Outcome
-from schemas.topics import (
-    INTENTS,
-    OUTCOMES,
-    POSITIONS,
-    TIPS,
-    ledger_topic,
-)
+from schemas.topics import INTENTS, OUTCOMES, POSITIONS, TIPS, ledger_topic
 from tests.support.builders import TENANT, a_command, provision_tenant
 from tests.support.harbor_world import PARTITIONS, HarborWorld, run
 from tests.support.restoring import (
