@@ -223,6 +223,10 @@ class HarborSlot:
         self.world.tell(f"{name} starts")
         process.launch(process.main, lambda error: self._ended(process, error))
 
+    def living(self) -> list[HarborProcess]:
+        """Its process and those before it that were only thought dead."""
+        return [process for process in self.incarnations if not process.is_dead]
+
     def remember(self) -> None:
         if self.process is not None:
             self._remembered = self.process.store.snapshot()

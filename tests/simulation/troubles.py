@@ -32,6 +32,14 @@ class Trouble:
     act: Callable[["World"], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Junk:
+    """A record that is no command. `named` = what its headers say; `is_answered` = they alone are believed."""
+
+    named: Command
+    is_answered: bool = False
+
+
 def plan(world: "World") -> list[Trouble]:
     rng = world.faults.rng
     kinds: tuple[tuple[Fault, Callable[[World], None]], ...] = (
@@ -112,18 +120,18 @@ def _forge(world: "World") -> None:
     command = _fund(world)
     partition = partition_of(command.tenant_id, world.partitions)
     offset = _append(world, command, seal(command, b"?" * 32), partition)
-    world.junk[partition, offset] = None
+    world.junk[partition, offset] = Junk(named=command)
 
 
 def _garble(world: "World") -> None:
     command = _fund(world)
     partition = partition_of(command.tenant_id, world.partitions)
     offset = _append(world, command, b"\0\0\0\0\0junk", partition)
-    world.junk[partition, offset] = command
+    world.junk[partition, offset] = Junk(named=command, is_answered=True)
 
 
 def _misplace(world: "World") -> None:
     command = _fund(world)
     partition = (partition_of(command.tenant_id, world.partitions) + 1) % world.partitions
     offset = _append(world, command, seal(command, ISSUER_KEYS[command.issuer][0]), partition)
-    world.junk[partition, offset] = None
+    world.junk[partition, offset] = Junk(named=command)

@@ -91,8 +91,8 @@ class World:
         self.committed = 0
         self.badly_signed: set[bytes] = set()
         self.amounts: dict[tuple[TenantId, str], int] = {}
-        # Records that are no commands, by place; with whom to answer, if anybody.
-        self.junk: dict[tuple[int, int], Command | None] = {}
+        # Records that are no commands, by place.
+        self.junk: dict[tuple[int, int], troubles.Junk] = {}
         self.poisoned: set[tuple[int, int]] = set()
         # Where somebody put the group's offsets, until the next transaction moves them on.
         self.group_moved: dict[int, int] = {}

@@ -12,11 +12,14 @@ from harbor.adapters.memory.partition_log import (
     StoredRecord,
     TransactionStatus,
 )
+from harbor.engine.intake import RejectReason
 from schemas.errors import CodecError
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.commands import Command, Issuer
+from schemas.messages.operations import DeadLetter
 from schemas.messages.outcomes import Outcome
 from schemas.messages.tips import Position, SignedCheckpoint, Tip
+from schemas.partitioner import partition_of
 from schemas.topics import (
     CHECKPOINTS,
     COMMANDS,
@@ -79,13 +82,14 @@ class Auditor:
         """Raises ViolationError."""
         fresh = self._fresh()
         expected = Expected()
+        given_up = self._given_up(fresh)
         outcomes: Outcomes = {
             place[1]: [(record, decode_as(Outcome, record.value or b"")) for record in records]
             for place, records in fresh.items()
             if place[0] == OUTCOMES
         }
         for partition in range(self.world.partitions):
-            self._advance(partition, fresh, outcomes, expected)
+            self._advance(partition, fresh, outcomes, given_up, expected)
         self._check_entries(fresh, expected)
         told = [one for partition in outcomes.values() for one in partition]
         comparison.check_outcomes(self, told, expected)
@@ -154,6 +158,7 @@ class Auditor:
         partition: int,
         fresh: dict[Place, list[StoredRecord]],
         outcomes: Outcomes,
+        given_up: set[tuple[int, int]],
         expected: Expected,
     ) -> None:
         """Predict what the commands up to the new position make."""
@@ -179,7 +184,10 @@ class Auditor:
                 codes[outcome.command_id].add(outcome.refusal.code)
         for record in log.committed(start=self.positions[partition], end=before):
             self.decided += 1
-            self._predict(partition, record, expected, codes)
+            if (partition, record.offset) in given_up:
+                self._expect_given_up(partition, record, expected)
+            else:
+                self._predict(partition, record, expected, codes)
         self.positions[partition] = before
 
     def _predict(
@@ -190,25 +198,14 @@ class Auditor:
         codes: Mapping[str, set[str]],
     ) -> None:
         """`codes` = what this transaction refuses: where a process's own clock or death decides, it may be either."""
-        place = partition, record.offset
-        if place in self.world.junk:
+        junk = self.world.junk.get((partition, record.offset))
+        if junk is not None:
             self._expect_letter(partition, record)
-            addressee = self.world.junk[place]
-            if addressee is not None:
-                expected.outcomes.append(_undecided(addressee, record))
+            if junk.is_answered:
+                expected.outcomes.append(_undecided(junk.named, record))
             return
-        command = _command_of(record)
-        if command.issuer is Issuer.GATEWAY:
-            self.answers.check_command(command)
+        command = self._command(record)
         said = codes.get(command.command_id, set())
-        if "internal_error" in said and place in self.world.poisoned:
-            self._expect_letter(partition, record)
-            expected.outcomes.append(_undecided(command, record))
-            tenant = self.model.tenant(command.tenant_id)
-            if tenant.is_provisioned:
-                tenant.is_quarantined = True
-                expected.tenants[tenant.name] = True
-            return
         not_after = command.not_after
         may_expire = not_after is not None and self.world.latest_clock > not_after
         self.model.decide(
@@ -219,6 +216,41 @@ class Auditor:
             and (record.timestamp > not_after or (may_expire and "command_expired" in said)),
             has_topic=not ("ledger_topic_missing" in said and self.world.may_lack_topic(command)),
         )
+
+    def _given_up(self, fresh: dict[Place, list[StoredRecord]]) -> set[tuple[int, int]]:
+        """Which records this transaction gives up: those that their own letter and the process say so of."""
+        letters = [
+            decode_as(DeadLetter, record.value or b"") for record in _all(fresh, DEAD_LETTERS)
+        ]
+        places = {
+            (letter.partition, letter.offset)
+            for letter in letters
+            if letter.reason.startswith(RejectReason.CRASHED_DECIDE)
+        }
+        if not places <= self.world.poisoned:
+            raise ViolationError(
+                Rule.DEAD_LETTER, f"nobody gave {sorted(places - self.world.poisoned)} up"
+            )
+        return places
+
+    def _expect_given_up(self, partition: int, record: StoredRecord, expected: Expected) -> None:
+        """Nobody looked into it: whom its headers name is answered and stopped, whatever it would have been."""
+        self._expect_letter(partition, record)
+        junk = self.world.junk.get((partition, record.offset))
+        command = self._command(record) if junk is None else junk.named
+        if partition_of(command.tenant_id, self.world.partitions) != partition:
+            return
+        expected.outcomes.append(_undecided(command, record))
+        tenant = self.model.tenant(command.tenant_id)
+        if tenant.is_provisioned:
+            tenant.is_quarantined = True
+            expected.tenants[tenant.name] = True
+
+    def _command(self, record: StoredRecord) -> Command:
+        command = _command_of(record)
+        if command.issuer is Issuer.GATEWAY:
+            self.answers.check_command(command)
+        return command
 
     def _check_entries(self, fresh: dict[Place, list[StoredRecord]], expected: Expected) -> None:
         for tenant_id, chain in self.chains.items():
