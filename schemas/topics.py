@@ -122,8 +122,8 @@ TOPICS: tuple[TopicSpec, ...] = (
         partitioned_by=PartitionedBy.TENANT,
         config=_compact(),
         writers=frozenset({_H}),
-        readers=frozenset({_H, _R, _C}),
-        audience="Harbor's changelog of states; the rail worker follows it",
+        readers=frozenset({_H, _R, _S, _C}),
+        audience="Harbor's changelog of states; the rail worker follows it, the views the tenants' rows",
     ),
     TopicSpec(
         name=TIPS,

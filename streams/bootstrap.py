@@ -8,6 +8,7 @@ from schemas.topics import (
     CHECKPOINTS,
     EVIDENCE,
     GROUP_VIEWS,
+    INTENTS,
     LEDGER_SUBSCRIPTION,
     OUTCOMES,
 )
@@ -28,6 +29,7 @@ from streams.views.evidence_view import EvidenceView
 from streams.views.ledger_view import LedgerView
 from streams.views.operations_view import OperationsView
 from streams.views.sink import PostgresViews
+from streams.views.tenant_states_view import TenantStatesView
 
 PROGRAM = "paybond-streams"
 
@@ -63,7 +65,7 @@ async def views(settings: StreamsSettings) -> AsyncIterator[Views]:
         source = KafkaSource(
             consumer_settings(settings, client_id=client_id, group=GROUP_VIEWS),
             subscription=Subscription(
-                topics=(LEDGER_SUBSCRIPTION, EVIDENCE, OUTCOMES, CHECKPOINTS),
+                topics=(LEDGER_SUBSCRIPTION, EVIDENCE, OUTCOMES, INTENTS, CHECKPOINTS),
                 expected=LEDGER_SUBSCRIPTION,
                 is_incremental=settings.kafka_group_protocol is GroupProtocol.CONSUMER,
             ),
@@ -75,6 +77,7 @@ async def views(settings: StreamsSettings) -> AsyncIterator[Views]:
                 LedgerView(tables=tables, metrics=metrics),
                 EvidenceView(tables=tables, dead_letters=letters, clock=clock, metrics=metrics),
                 OperationsView(tables=tables, dead_letters=letters, clock=clock, metrics=metrics),
+                TenantStatesView(tables=tables, dead_letters=letters, clock=clock, metrics=metrics),
                 CheckpointsView(
                     tables=tables,
                     quarantine=quarantine,

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 
 from gateway.adapters.coalesced import Coalesced
 from gateway.adapters.postgres_reads import Query, Row, TenantReads
 from schemas.ids import IntentId, TenantId
-from schemas.intent_fold import IntentState
+from schemas.intent_fold import IntentState, TenantState
 from schemas.messages.avro_codec import decode_as
-from schemas.messages.outcomes import IntentAnswer
+from schemas.messages.outcomes import IntentAnswer, NextAction
 from schemas.messages.shared import IntentStatus
 from schemas.next_action import next_action
 from streams.runtime.postgres import sql_blocks
@@ -18,13 +20,15 @@ _SQL = sql_blocks("gateway.queries", "intents.sql")
 TIMELINE_MAX = 500
 # A statement for so many still takes a few milliseconds.
 _READ_TOGETHER_MAX = 32
+_TENANTS_KEPT_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredIntent:
-    """`allowed_tools` None: the body is not there yet, or was erased."""
+    """`allowed_tools` None: the body is not there yet, or was erased. `tenant` None: its row is not there yet."""
 
     state: IntentState
+    tenant: TenantState | None
     allowed_tools: tuple[str, ...] | None
     evidence: Row | None
     timeline: Sequence[Row]
@@ -34,6 +38,16 @@ class StoredIntent:
         """Whether the bodies are there; those of a final intent may be gone for good."""
         has_evidence = self.state.evidence is None or self.evidence is not None
         return self.state.is_final or (self.allowed_tools is not None and has_evidence)
+
+    def next_action(self, *, now: datetime | None = None) -> NextAction | None:
+        """As Harbor says it with an answer, but for a quarantine that only the present owner knows of."""
+        tenant = self.tenant
+        return next_action(
+            self.state,
+            now=now,
+            are_rails_paused=tenant is not None and tenant.rails_pause is not None,
+            is_quarantined=tenant is not None and tenant.quarantine is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,7 @@ class IntentReads:
         tools = rows.intent["allowed_tools"]
         return StoredIntent(
             state=decode_as(IntentState, bytes(rows.intent["state"])),
+            tenant=_tenant_state(rows.intent["tenant_state"]),
             allowed_tools=None if tools is None else tuple(tools),
             evidence=rows.evidence,
             timeline=rows.timeline,
@@ -157,5 +172,15 @@ def answer_of_stored(stored: StoredIntent) -> IntentAnswer:
         payee_did=state.payee_did,
         principal_did=state.principal_did,
         allowed_tools=stored.allowed_tools or (),
-        next_action=next_action(state),
+        next_action=stored.next_action(),
     )
+
+
+def _tenant_state(value: bytes | None) -> TenantState | None:
+    return None if value is None else _decoded_tenant(bytes(value))
+
+
+@lru_cache(maxsize=_TENANTS_KEPT_MAX)
+def _decoded_tenant(value: bytes) -> TenantState:
+    """The same bytes with every read of one of its intents."""
+    return decode_as(TenantState, value)

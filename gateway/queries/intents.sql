@@ -1,11 +1,12 @@
 -- Intents as the views have them.
 
 -- name: intents_by_id
--- The fold's states, and of the bodies what only the evidence topic has.
-SELECT intent.intent_id, intent.state, body.allowed_tools
+-- The fold's states, of the bodies what only the evidence topic has, and what the tenant as a whole is stopped by.
+SELECT intent.intent_id, intent.state, body.allowed_tools, tenant.state AS tenant_state
 FROM views.intents AS intent
 LEFT JOIN views.evidence AS body
     ON body.tenant_id = %(tenant_id)s AND body.intent_id = intent.intent_id AND body.kind = 'intent'
+LEFT JOIN views.tenant_states AS tenant ON tenant.tenant_id = %(tenant_id)s
 WHERE intent.tenant_id = %(tenant_id)s AND intent.intent_id = ANY(%(intent_ids)s::text[])
 
 -- name: evidence

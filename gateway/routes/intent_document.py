@@ -10,7 +10,6 @@ from schemas.due import settles_at
 from schemas.instants import format_instant
 from schemas.intent_fold import Hold, IntentState
 from schemas.messages.outcomes import NextAction
-from schemas.next_action import next_action
 
 Row = Mapping[str, Any]
 
@@ -36,7 +35,7 @@ def intent_document(stored: StoredIntent, now: datetime) -> JsonDocument:
         "evidence_due_at": format_instant(state.evidence_due_at),
         "hold_expires_at": instant(state.hold.expires_at),
         "settles_at": instant(settles_at(state)),
-        "next_action": next_action_document(next_action(state, now=now)),
+        "next_action": next_action_document(stored.next_action(now=now)),
         "hold": _hold(state.hold),
         "placed_cents": state.placed_minor,
         "held_cents": state.held_minor,

@@ -27,10 +27,11 @@ from harbor.fsck.operations import compare_operations
 from harbor.fsck.ports import Tables
 from harbor.fsck.reread import LedgerReading, Rereading
 from harbor.fsck.shared_topics import LedgerKeys, SharedTopics
+from harbor.fsck.tenant_states import compare_tenant_state
 from schemas.ids import TenantId
 from schemas.messages.tips import Tip
 from schemas.partitioner import partition_of
-from schemas.topics import EVIDENCE, OUTCOMES, ledger_topic, tenant_of_ledger_topic
+from schemas.topics import EVIDENCE, INTENTS, OUTCOMES, ledger_topic, tenant_of_ledger_topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +169,13 @@ class Audit:
                         rows.operations,
                         rows_reached=rows.reached.get(OUTCOMES, 0),
                         now=self._clock.now(),
+                    )
+                )
+                found.append(
+                    compare_tenant_state(
+                        topics.tenant_state,
+                        rows.tenant_state,
+                        rows_reached=rows.reached.get(INTENTS, 0),
                     )
                 )
             return _Compared(

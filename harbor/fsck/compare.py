@@ -12,6 +12,7 @@ from harbor.fsck.findings import Finding, FindingKind, FindingList
 from harbor.fsck.implied import Fact, ImpliedFacts
 from harbor.fsck.operations import StoredDecision
 from harbor.fsck.reread import LedgerReading, Step
+from harbor.fsck.tenant_states import StoredTenantState
 from schemas.errors import IntegrityError, StateMismatchError
 from schemas.ids import IntentId, TenantId
 from schemas.intent_fold import IntentState, PartyPin, TenantState
@@ -52,6 +53,7 @@ class TenantTopics:
     checkpoints: list[SignedSize] = field(default_factory=list)
     bodies: dict[bytes, StoredBody] = field(default_factory=dict)
     decisions: dict[str, StoredDecision] = field(default_factory=dict)
+    tenant_state: StoredTenantState | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property

@@ -23,6 +23,7 @@ from schemas.tables.rows import (
     EntryRow,
     IntentRow,
     TenantRow,
+    TenantStateRow,
     entry_row,
     intent_row,
     record_key_of_body,
@@ -44,10 +45,11 @@ Sums = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedRows:
-    """Of one tenant: bodies by record key, operations by command; `reached` as the port has it."""
+    """Of one tenant: bodies by record key, operations by command, its own row; `reached` as the port has it."""
 
     bodies: Mapping[bytes, bytes]
     operations: Mapping[str, OperationFact]
+    tenant_state: TenantStateRow | None
     reached: Mapping[str, int]
 
 
@@ -115,7 +117,10 @@ class TableComparison:
             async for row in self._snapshot.operations()
         }
         reached = await self._snapshot.reached(partition)
-        return SharedRows(bodies=bodies, operations=operations, reached=reached)
+        tenant_state = await self._snapshot.tenant_state()
+        return SharedRows(
+            bodies=bodies, operations=operations, tenant_state=tenant_state, reached=reached
+        )
 
     async def see(self, step: Step) -> None:
         """Raises DatabaseUnavailableError."""

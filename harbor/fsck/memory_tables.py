@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from harbor.fsck.ports import CheckpointRow, TileRow, TotalsRow
 from schemas.ids import TenantId
-from schemas.tables.rows import BodyRow, EntryRow, IntentRow, OperationRow, TenantRow
+from schemas.tables.rows import (
+    BodyRow,
+    EntryRow,
+    IntentRow,
+    OperationRow,
+    TenantRow,
+    TenantStateRow,
+)
 
 Row = TypeVar("Row")
 
@@ -22,13 +29,16 @@ class MemoryRows:
     totals_rows: list[TotalsRow] = field(default_factory=list)
     tile_rows: dict[tuple[int, int], bytes] = field(default_factory=dict)
     checkpoint_rows: dict[int, CheckpointRow] = field(default_factory=dict)
-
+    tenant_state_row: TenantStateRow | None = None
     body_rows: dict[bytes, BodyRow] = field(default_factory=dict)
     operation_rows: dict[str, OperationRow] = field(default_factory=dict)
     reached_offsets: dict[str, int] = field(default_factory=dict)
 
     async def tenant(self) -> TenantRow | None:
         return self.tenant_row
+
+    async def tenant_state(self) -> TenantStateRow | None:
+        return self.tenant_state_row
 
     async def totals(self) -> tuple[TotalsRow, ...]:
         return tuple(self.totals_rows)

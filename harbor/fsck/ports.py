@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.ids import TenantId
-from schemas.tables.rows import BodyRow, EntryRow, IntentRow, OperationRow, TenantRow
+from schemas.tables.rows import (
+    BodyRow,
+    EntryRow,
+    IntentRow,
+    OperationRow,
+    TenantRow,
+    TenantStateRow,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,8 @@ class TableSnapshot(Protocol):
 
     async def tenant(self) -> TenantRow | None: ...
 
+    async def tenant_state(self) -> TenantStateRow | None: ...
+
     async def totals(self) -> tuple[TotalsRow, ...]: ...
 
     def entries(self) -> AsyncIterator[EntryRow]:
@@ -62,7 +71,7 @@ class TableSnapshot(Protocol):
     def operations(self) -> AsyncIterator[OperationRow]: ...
 
     async def reached(self, partition: int) -> Mapping[str, int]:
-        """Of `paybond.evidence` and `paybond.outcomes`: the first offset that is not in the rows."""
+        """Of each topic that many tenants share: the first offset that is not in the rows."""
 
 
 class Tables(Protocol):

@@ -11,7 +11,14 @@ from psycopg.rows import dict_row
 
 from harbor.fsck.ports import CheckpointRow, TileRow, TotalsRow
 from schemas.ids import TenantId
-from schemas.tables.rows import BodyRow, EntryRow, IntentRow, OperationRow, TenantRow
+from schemas.tables.rows import (
+    BodyRow,
+    EntryRow,
+    IntentRow,
+    OperationRow,
+    TenantRow,
+    TenantStateRow,
+)
 from streams.runtime.postgres import Connection, options, outages, sql_blocks
 
 Row = TypeVar("Row")
@@ -61,6 +68,10 @@ class PostgresSnapshot:
 
     async def tenant(self) -> TenantRow | None:
         rows = [row async for row in self._rows("tenant", TenantRow)]
+        return rows[0] if rows else None
+
+    async def tenant_state(self) -> TenantStateRow | None:
+        rows = [row async for row in self._rows("tenant_state", TenantStateRow)]
         return rows[0] if rows else None
 
     async def totals(self) -> tuple[TotalsRow, ...]:

@@ -12,6 +12,7 @@ from harbor.fsck.bodies import stored_body
 from harbor.fsck.compare import SignedSize, TenantTopics
 from harbor.fsck.findings import Finding, FindingKind
 from harbor.fsck.operations import is_newer, stored_decision
+from harbor.fsck.tenant_states import StoredTenantState
 from schemas.errors import BrokerUnavailableError, IntegrityError
 from schemas.ids import TenantId
 from schemas.ledger.checkpoint import open_checkpoint, origin_of, verifier_key_of
@@ -25,6 +26,7 @@ from schemas.topics import (
     OUTCOMES,
     TIPS,
     checkpoint_key,
+    tenant_key,
     tenant_of_key,
     tip_key,
 )
@@ -77,7 +79,11 @@ class SharedTopics:
         self, topics: TenantTopics, partition: int, *, rows_reached: Mapping[str, int]
     ) -> None:
         """Read on to where the tables stood when they were looked at. Raises BrokerUnavailableError."""
-        for topic, take in ((EVIDENCE, _take_body), (OUTCOMES, _take_outcome)):
+        for topic, take in (
+            (EVIDENCE, _take_body),
+            (OUTCOMES, _take_outcome),
+            (INTENTS, _take_state),
+        ):
             start, end = self._ends.get((topic, partition), 0), rows_reached.get(topic, 0)
             if start >= end:
                 continue
@@ -187,6 +193,8 @@ def _take_state(topics: TenantTopics, record: LogRecord, key: bytes) -> None:
         topics.intents.pop(key, None)
     else:
         topics.intents[key] = record.value
+    if record.value is not None and key == tenant_key(topics.tenant_id):
+        topics.tenant_state = StoredTenantState(offset=record.offset, value=record.value)
 
 
 def _take_body(topics: TenantTopics, record: LogRecord, key: bytes) -> None:

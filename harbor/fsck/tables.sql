@@ -10,6 +10,9 @@ SELECT
     last_leaf_hash, last_recorded_at
 FROM views.tenants WHERE tenant_id = %(tenant_id)s
 
+-- name: tenant_state
+SELECT tenant_id, state FROM views.tenant_states WHERE tenant_id = %(tenant_id)s
+
 -- name: totals
 SELECT status, currency, intents, placed_minor, held_minor, released_minor, refunded_minor, custody_minor
 FROM views.intent_totals WHERE tenant_id = %(tenant_id)s
@@ -51,4 +54,4 @@ FROM views.operations WHERE tenant_id = %(tenant_id)s
 -- name: reached
 -- Where the rows of shared topics stand; of two generations the one that is behind.
 SELECT topic, min(next_offset) FROM streams.checkpoints
-WHERE topic IN ('paybond.evidence', 'paybond.outcomes') AND partition = %(partition)s GROUP BY topic
+WHERE topic IN ('paybond.evidence', 'paybond.outcomes', 'paybond.intents') AND partition = %(partition)s GROUP BY topic

@@ -162,6 +162,14 @@ class OperationRow:
     outcome: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantStateRow:
+    """`views.tenant_states`: the bytes of `<tenant>/tenant` on `paybond.intents`."""
+
+    tenant_id: str
+    state: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class BodyKey:
     """Which body a record of `paybond.evidence` is, or erases."""

@@ -35,6 +35,7 @@ from streams.views.tables import (
     ReadyRoot,
     SignedRoot,
     StoredHashes,
+    TenantStateChange,
 )
 
 _COUNTED = tuple(
@@ -46,7 +47,7 @@ _COUNTED = tuple(
 
 @dataclass(slots=True)
 class TableRows:
-    """What `views` and the two tables of `streams` beside it hold; comparable, so that a replay can be judged."""
+    """What `views` and the three tables of `streams` beside it hold; comparable, so that a replay can be judged."""
 
     tenants: dict[str, TenantRow] = field(default_factory=dict)
     entries: dict[tuple[str, int], EntryRow] = field(default_factory=dict)
@@ -56,6 +57,8 @@ class TableRows:
     totals: dict[tuple[str, str, str], tuple[int, ...]] = field(default_factory=dict)
     bodies: dict[BodyKey, BodyRow] = field(default_factory=dict)
     operations: dict[tuple[str, str], OperationRow] = field(default_factory=dict)
+    tenant_states: dict[str, bytes] = field(default_factory=dict)
+    tenant_state_offsets: dict[str, int] = field(default_factory=dict)
     waiting: dict[tuple[str, int], SignedRoot] = field(default_factory=dict)
     erased: dict[BodyKey, int] = field(default_factory=dict)
 
@@ -134,6 +137,22 @@ class MemoryViews:
             is_new = before is None or replaces(change.row, before)
             if is_new:
                 self.rows.operations[key] = change.row
+            _restore(restored, change.at, is_known=change.is_known, is_new=is_new)
+        return restored
+
+    async def store_tenant_states(
+        self, advances: Sequence[Advance], changes: Sequence[TenantStateChange]
+    ) -> Mapping[TopicPartition, int]:
+        _refuse_nul([change.row for change in changes])
+        self._checkpoints.advance(advances)
+        restored: dict[TopicPartition, int] = {}
+        for change in changes:
+            tenant_id, state = change.row.tenant_id, change.row.state
+            if self.rows.tenant_state_offsets.get(tenant_id, -1) > change.offset:
+                continue
+            is_new = self.rows.tenant_states.get(tenant_id) != state
+            self.rows.tenant_states[tenant_id] = state
+            self.rows.tenant_state_offsets[tenant_id] = change.offset
             _restore(restored, change.at, is_known=change.is_known, is_new=is_new)
         return restored
 

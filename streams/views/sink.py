@@ -31,6 +31,7 @@ from streams.views.tables import (
     ReadyRoot,
     SignedRoot,
     StoredHashes,
+    TenantStateChange,
 )
 
 _SQL = sql_blocks("streams.views", "sink.sql")
@@ -41,7 +42,7 @@ _CHANGE_COLUMNS = tuple(field.name for field in fields(TotalsChange))
 _TENANT_COLUMNS = tuple(field.name for field in fields(TenantRow))
 
 _Cursor = psycopg.AsyncCursor[TupleRow]
-_Change = TypeVar("_Change", BodyChange, OperationChange, SignedRoot)
+_Change = TypeVar("_Change", BodyChange, OperationChange, TenantStateChange, SignedRoot)
 
 
 class PostgresViews:
@@ -118,6 +119,17 @@ class PostgresViews:
                 for at, known in _groups(changes)
             ]
             await batch.notify(dict.fromkeys((change.row.tenant_id for change in changes), 0))
+        return _restored(restored)
+
+    async def store_tenant_states(
+        self, advances: Sequence[Advance], changes: Sequence[TenantStateChange]
+    ) -> Mapping[TopicPartition, int]:
+        async with self._transaction() as batch:
+            await batch.advance(advances)
+            restored = [
+                (at, await batch.many("put_tenant_state", [_state_arguments(one) for one in known]))
+                for at, known in _groups(changes)
+            ]
         return _restored(restored)
 
     async def prune_operations(self, *, before: datetime, rows_max: int) -> int:
@@ -284,6 +296,10 @@ def _row(names: Sequence[str], values: TupleRow) -> dict[str, Any]:
 def _body_arguments(change: BodyChange) -> dict[str, Any]:
     key = _columns(change.key) if change.row is None else _columns(change.row)
     return key | {"record_offset": change.offset}
+
+
+def _state_arguments(change: TenantStateChange) -> dict[str, Any]:
+    return _columns(change.row) | {"record_offset": change.offset}
 
 
 def _root_arguments(root: SignedRoot) -> dict[str, Any]:

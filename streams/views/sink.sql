@@ -211,6 +211,19 @@ ON CONFLICT (tenant_id, command_id) DO UPDATE SET
 WHERE stored.decided_at < excluded.decided_at
    OR (stored.decided_at = excluded.decided_at AND stored.status = 'accepted' AND excluded.status <> 'accepted')
 
+-- name: put_tenant_state
+-- The later record wins; the same record again brings a lost row back.
+WITH newest AS (
+    INSERT INTO streams.tenant_state_offsets AS stored (tenant_id, record_offset)
+    VALUES (%(tenant_id)s, %(record_offset)s)
+    ON CONFLICT (tenant_id) DO UPDATE SET record_offset = excluded.record_offset
+    WHERE stored.record_offset <= excluded.record_offset
+    RETURNING tenant_id
+)
+INSERT INTO views.tenant_states AS stored (tenant_id, state)
+SELECT tenant_id, %(state)b::bytea FROM newest
+ON CONFLICT (tenant_id) DO UPDATE SET state = excluded.state WHERE stored.state <> excluded.state
+
 -- name: prune_operations
 -- Oldest first, a bounded number.
 DELETE FROM views.operations WHERE (tenant_id, command_id) IN (

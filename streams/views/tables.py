@@ -13,7 +13,14 @@ from schemas.intent_fold import IntentState
 from schemas.ledger.merkle_tree import Frontier
 from schemas.ledger.tiles import TileGrowth, TileId, TilePlan
 from schemas.tables.fold import FoldedRows
-from schemas.tables.rows import BodyKey, BodyRow, EntryRow, OperationRow, TenantRow
+from schemas.tables.rows import (
+    BodyKey,
+    BodyRow,
+    EntryRow,
+    OperationRow,
+    TenantRow,
+    TenantStateRow,
+)
 from streams.runtime.checkpoints import Advance
 from streams.runtime.records import TopicPartition
 
@@ -94,6 +101,24 @@ class OperationTables(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantStateChange:
+    """At most one per tenant in a batch: the newest. `offset` orders it among those of other batches."""
+
+    row: TenantStateRow
+    offset: int
+    at: TopicPartition
+    is_known: bool
+
+
+class TenantStateTables(Protocol):
+    async def store_tenant_states(
+        self, advances: Sequence[Advance], changes: Sequence[TenantStateChange]
+    ) -> Mapping[TopicPartition, int]:
+        """An older record never replaces a newer one. How many that were read again had to be restored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRoot:
     """A checkpoint whose signature was verified; its root not yet."""
 
@@ -146,5 +171,7 @@ class CheckpointTables(Protocol):
         ...
 
 
-class ViewsTables(LedgerTables, EvidenceTables, OperationTables, CheckpointTables, Protocol):
+class ViewsTables(
+    LedgerTables, EvidenceTables, OperationTables, TenantStateTables, CheckpointTables, Protocol
+):
     """All of them, as one database has them."""

@@ -182,6 +182,13 @@ def test_a_pause_outlives_the_workers_that_are_killed_and_what_it_held_back_is_a
     stack.end("harbor", signal.SIGKILL)
     asked_again = talk(stack, lambda client: client.fund(intent_id))
     held_back = timeline(stack, intent_id, entries=2)
+    waiting = talk(
+        stack,
+        lambda client: until(
+            lambda: client.get(f"/harbor/operator/v1/intents/{intent_id}"),
+            lambda answer: answer.document["next_action"]["blocked_by"] == "rails_paused",
+        ),
+    )
     resumed = stack.run("paybond-harbor", "rails", "resume", "--tenant", tenant, "--reason", "test")
     funded = talk(
         stack,
@@ -192,6 +199,7 @@ def test_a_pause_outlives_the_workers_that_are_killed_and_what_it_held_back_is_a
     for answer in (asked, asked_again):
         assert answer.status == 202, answer.text
         assert answer.document["next_action"]["blocked_by"] == "rails_paused"
+    assert waiting.document["next_action"]["kind"] == "resume_rails"
     assert held_back == ["intent_created", "settlement_rail_requested"]
     assert funded.document["funded"] is True
     assert timeline(stack, intent_id, entries=3)[2:] == ["settlement_hold_placed"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harbor.adapters.memory.ports import PortCall, When
 from schemas.canonical import ed25519
 from schemas.errors import BrokerUnavailableError, DatabaseUnavailableError, OwnershipLostError
-from schemas.topics import CHECKPOINTS, EVIDENCE, LEDGER_PREFIX, OUTCOMES
+from schemas.topics import CHECKPOINTS, EVIDENCE, INTENTS, LEDGER_PREFIX, OUTCOMES
 from streams.runtime.batch_loop import BatchLoop
 from streams.runtime.checkpoints import Position
 from streams.runtime.memory.stores import MemoryCheckpoints, MemoryDeadLetters, MemoryQuarantine
@@ -23,6 +23,7 @@ from streams.views.evidence_view import EvidenceView
 from streams.views.ledger_view import LedgerView
 from streams.views.memory import MemoryViews
 from streams.views.operations_view import OperationsView
+from streams.views.tenant_states_view import TenantStatesView, is_tenant_row
 from tests.simulation.broker import SESSION
 from tests.simulation.faults import Fault
 from tests.simulation.process import Process
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MEMBERS = 2
-_SHARED = (EVIDENCE, OUTCOMES, CHECKPOINTS)
+_SHARED = (EVIDENCE, OUTCOMES, INTENTS, CHECKPOINTS)
 _KEYS = TrustedKeys(deployment=DEPLOYMENT, public_keys=(ed25519.public_key(LEDGER_SEED),))
 _RESTART_SECONDS_MAX = 8
 _FETCH_MILLISECONDS_MAX = 3_000
@@ -129,7 +130,12 @@ class IndexerGroup:
         positions = {at: position for (_, at), position in self.checkpoints.rows.items()}
         for at in self.partitions():
             end = kafka.partition(at.topic, at.partition).last_stable_offset
-            last = list(kafka.read(at.topic, at.partition))[-1:]
+            last = [
+                record
+                for record in kafka.read(at.topic, at.partition)
+                # The checkpoint stands still while the view passes over what is no tenant's row.
+                if at.topic != INTENTS or is_tenant_row(record.key)
+            ][-1:]
             position = positions.get(at)
             if end and last and (position is None or position.next_offset <= last[0].offset):
                 return True
@@ -198,6 +204,7 @@ class IndexerProcess(Process):
                 LedgerView(tables=tables, metrics=metrics),
                 EvidenceView(tables=tables, dead_letters=letters, clock=self, metrics=metrics),
                 OperationsView(tables=tables, dead_letters=letters, clock=self, metrics=metrics),
+                TenantStatesView(tables=tables, dead_letters=letters, clock=self, metrics=metrics),
                 CheckpointsView(
                     tables=tables,
                     quarantine=group.quarantine,

@@ -1,7 +1,7 @@
 """Ledgers as Harbor would write them, without Harbor: chained entries, bodies and signed checkpoints as records."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from schemas.ids import (
     effect_id_of,
     uuid8_of,
 )
+from schemas.intent_state import RailsPause, TenantState
 from schemas.ledger.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from schemas.ledger.entry_chain import CHAIN_START, leaf_hash
 from schemas.ledger.merkle_tree import root_of
@@ -51,6 +52,7 @@ from schemas.topics import (
     intent_body_key,
     ledger_key,
     outcome_key,
+    tenant_key,
 )
 
 DEPLOYMENT = "test"
@@ -219,6 +221,29 @@ def outcome(
         decided_at=recorded_at + decided_after,
     )
     return outcome_key(ledger.tenant_id, command_id), encode(message)
+
+
+def tenant_state(tenant_id: TenantId, **changes: Any) -> TenantState:
+    """Harbor's row of a tenant, with what an operator or a defect has changed of it."""
+    state = TenantState(
+        tenant_id=tenant_id,
+        environment=Environment.SANDBOX,
+        settlement_config_version=1,
+        settlement_mode=SettlementMode.SIMULATED,
+        origin=origin_of(DEPLOYMENT, tenant_id),
+        provisioned_at=T0,
+    )
+    return replace(state, **changes)
+
+
+def paused(tenant_id: TenantId, *, since: datetime = T0) -> TenantState:
+    pause = RailsPause(reason="drift at the rail", since=since, paused_by=_ACTOR)
+    return tenant_state(tenant_id, rails_pause=pause)
+
+
+def tenant_record(state: TenantState) -> tuple[bytes, bytes]:
+    """Key and value on `paybond.intents`."""
+    return tenant_key(TenantId(state.tenant_id)), encode(state)
 
 
 def _command(tenant_id: TenantId, number: int) -> CommandId:

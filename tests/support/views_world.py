@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from schemas.partitioner import partition_of
-from schemas.topics import CHECKPOINTS, EVIDENCE, OUTCOMES, ledger_topic
+from schemas.topics import CHECKPOINTS, EVIDENCE, INTENTS, OUTCOMES, ledger_topic
 from streams.runtime.batch_loop import QUARANTINE_POLL, BatchLoop
 from streams.runtime.memory.source import MemoryLog, MemorySource
 from streams.runtime.memory.stores import (
@@ -22,6 +22,7 @@ from streams.views.evidence_view import EvidenceView
 from streams.views.ledger_view import LedgerView
 from streams.views.memory import MemoryViews
 from streams.views.operations_view import OperationsView
+from streams.views.tenant_states_view import TenantStatesView
 from tests.support.ledgers import DEPLOYMENT, LEDGER_KEY, T0, Ledger
 
 PARTITIONS = 4
@@ -70,7 +71,7 @@ class ViewsWorld:
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, *, gap: int = 0) -> Record:
         """In the partition of the key's tenant."""
-        is_shared = topic in {EVIDENCE, OUTCOMES, CHECKPOINTS}
+        is_shared = topic in {EVIDENCE, OUTCOMES, INTENTS, CHECKPOINTS}
         tenant_id = (key or b"").split(b"/")[0]
         partition = partition_of(tenant_id, PARTITIONS) if is_shared else 0
         return self.log.append(
@@ -104,6 +105,7 @@ class ViewsWorld:
                 LedgerView(tables=tables, metrics=metrics),
                 EvidenceView(tables=tables, dead_letters=letters, clock=clock, metrics=metrics),
                 OperationsView(tables=tables, dead_letters=letters, clock=clock, metrics=metrics),
+                TenantStatesView(tables=tables, dead_letters=letters, clock=clock, metrics=metrics),
                 CheckpointsView(
                     tables=tables,
                     quarantine=self.quarantine,

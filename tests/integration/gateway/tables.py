@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from schemas.ids import TenantId
+from schemas.intent_state import TenantState
 from schemas.ledger.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from schemas.ledger.entry_chain import ZERO_HASH, leaf_hash
 from schemas.ledger.merkle_tree import EMPTY_FRONTIER, root_of
@@ -18,7 +19,7 @@ from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.messages.events import LedgerEntry, RailStatusObserved
 from schemas.messages.outcomes import Outcome
 from schemas.tables.fold import TableFold
-from schemas.tables.rows import body_row, operation_row
+from schemas.tables.rows import TenantStateRow, body_row, operation_row
 from schemas.topics import outcome_key
 from streams.runtime.migrations import migrate
 from tests.support.databases import FreshDatabase
@@ -153,6 +154,13 @@ def store_outcomes(connection: psycopg.Connection, outcomes: Iterable[Outcome]) 
         if row is not None:
             rows.append(_columns(row))
     _insert(connection, "views.operations", rows)
+
+
+def store_tenant_state(database: FreshDatabase, state: TenantState) -> None:
+    """As Harbor wrote it: with a pause of the rails, a quarantine, or neither."""
+    row = TenantStateRow(tenant_id=state.tenant_id, state=encode(state))
+    with psycopg.connect(database.login_dsn("paybond_streams")) as connection:
+        _insert(connection, "views.tenant_states", [_columns(row)])
 
 
 def _totals(history: History, changes: Iterable[object]) -> list[dict[str, Any]]:

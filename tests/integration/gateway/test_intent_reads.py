@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,12 +11,21 @@ import pytest
 from gateway.adapters.postgres_reads import Query, Row, TenantReads
 from gateway.queries.intents import IntentReads
 from schemas.ids import IntentId, TenantId
-from schemas.messages.shared import IntentStatus
+from schemas.intent_state import Quarantine, RailsPause
+from schemas.messages.shared import Actor, ActorKind, IntentStatus
 from tests.integration.gateway.gateways import RunningGateway, code_of, run
-from tests.integration.gateway.tables import History, history_of, migrated, store, store_bodies
-from tests.support.builders import an_intent_id, create_intent, rail_answer
+from tests.integration.gateway.tables import (
+    History,
+    history_of,
+    migrated,
+    store,
+    store_bodies,
+    store_tenant_state,
+)
+from tests.support.builders import T0, an_intent_id, create_intent, rail_answer
 from tests.support.databases import FreshDatabase
 from tests.support.domain_world import World, disputed, evidenced, funded, opened, settling
+from tests.support.ledgers import tenant_state
 
 pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
@@ -120,6 +130,49 @@ def test_the_next_action_says_what_comes_and_what_blocks_it(
             assert (action["kind"], action["blocked_by"]) == (kind, blocked_by)
 
     run(filled, scenario)
+
+
+_PAUSE = RailsPause(reason="drift", since=T0, paused_by=Actor(kind=ActorKind.CLI, ref="o"))
+_QUARANTINE = Quarantine(reason="crashed_decide", since=T0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "held", "asked"),
+    [
+        ({}, ("refund", None), ("reissue", "rail")),
+        ({"rails_pause": _PAUSE}, ("refund", "rails_paused"), ("resume_rails", "rails_paused")),
+        (
+            {"rails_pause": _PAUSE, "quarantine": _QUARANTINE},
+            ("release_quarantine", "quarantine"),
+            ("release_quarantine", "quarantine"),
+        ),
+    ],
+)
+def test_what_stops_the_tenant_as_a_whole_is_why_its_intents_wait(
+    postgres: FreshDatabase,
+    changes: dict[str, Any],
+    held: tuple[str, str | None],
+    asked: tuple[str, str | None],
+) -> None:
+    database = migrated(postgres)
+    for tenant_id, world in (("held", funded()), ("asked", settling()), ("over", _released())):
+        store(database, history_of(world, tenant_id))
+        store_tenant_state(database, tenant_state(TenantId(tenant_id), **changes))
+
+    async def scenario(gateway: RunningGateway) -> None:
+        told = {}
+        for tenant_id in ("held", "asked", "over"):
+            answer = await gateway.get(f"{INTENTS}/{INTENT}", await gateway.bearer(tenant_id))
+            action = answer.json()["next_action"]
+            told[tenant_id] = action and (action["kind"], action["blocked_by"])
+        pending = await IntentReads(gateway.reads).answer(TenantId("held"), IntentId(INTENT))
+
+        assert told == {"held": held, "asked": asked, "over": None}
+        assert pending is not None
+        assert pending.next_action is not None
+        assert (pending.next_action.kind, pending.next_action.blocked_by) == held
+
+    run(database, scenario)
 
 
 def test_another_tenants_intent_is_not_found(filled: FreshDatabase) -> None:

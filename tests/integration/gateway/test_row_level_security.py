@@ -14,9 +14,10 @@ from schemas.errors import DatabaseUnavailableError
 from schemas.ids import TenantId
 from streams.runtime.postgres import open_pool, sql_blocks
 from tests.integration.gateway.gateways import ROLE, RunningGateway, run
-from tests.integration.gateway.tables import history_of, migrated, store
+from tests.integration.gateway.tables import history_of, migrated, store, store_tenant_state
 from tests.support.databases import FreshDatabase
 from tests.support.domain_world import evidenced
+from tests.support.ledgers import tenant_state
 
 pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
@@ -29,6 +30,7 @@ VIEWS = (
     "views.intent_totals",
     "views.evidence",
     "views.operations",
+    "views.tenant_states",
 )
 OWN_TABLES = ("gateway.api_keys", "gateway.agent_keys", "gateway.outbox")
 ACME = TenantId("acme")
@@ -48,6 +50,7 @@ def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     for tenant_id in ("acme", "acme-corp"):
         history = history_of(evidenced(), tenant_id)
         store(database, history, checkpoints=[1, len(history.entries)])
+        store_tenant_state(database, tenant_state(history.tenant_id))
     _add_a_tile(database)
 
     async def keys(gateway: RunningGateway) -> None:

@@ -27,6 +27,7 @@ from schemas.topics import (
     DEAD_LETTERS,
     EVIDENCE,
     GROUP_VIEWS,
+    INTENTS,
     OUTCOMES,
     ledger_topic,
 )
@@ -41,7 +42,7 @@ PARTITIONS = 4
 # A loaded machine takes many times what an idle one does.
 SECONDS_MAX = 120.0
 _REQUEST_SECONDS_MAX = 20.0
-_SHARED = (EVIDENCE, OUTCOMES, CHECKPOINTS, DEAD_LETTERS)
+_SHARED = (EVIDENCE, OUTCOMES, INTENTS, CHECKPOINTS, DEAD_LETTERS)
 
 READ_TABLES = (
     "tenants",
@@ -52,6 +53,7 @@ READ_TABLES = (
     "intent_totals",
     "evidence",
     "operations",
+    "tenant_states",
 )
 
 

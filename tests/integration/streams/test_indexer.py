@@ -9,8 +9,16 @@ from schemas.errors import BrokerUnavailableError, ConfigurationError, Ownership
 from schemas.ids import TenantId
 from schemas.ledger.merkle_tree import root_of
 from schemas.ledger.tiles import FetchedTiles, TileId, root_from_tiles
+from schemas.messages.avro_codec import encode
 from schemas.messages.outcomes import OutcomeStatus
-from schemas.topics import CHECKPOINTS, EVIDENCE, LEDGER_SUBSCRIPTION, OUTCOMES, ledger_topic
+from schemas.topics import (
+    CHECKPOINTS,
+    EVIDENCE,
+    INTENTS,
+    LEDGER_SUBSCRIPTION,
+    OUTCOMES,
+    ledger_topic,
+)
 from streams.bootstrap import views
 from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import consumer_settings
@@ -36,6 +44,9 @@ from tests.support.ledgers import (
     intent_body,
     intent_id_of,
     outcome,
+    paused,
+    tenant_record,
+    tenant_state,
 )
 
 pytestmark = pytest.mark.integration
@@ -63,6 +74,8 @@ def _write_all(cluster: Cluster, *ledgers: Ledger) -> None:
                 (EVIDENCE, *evidence_body(ledger, 1)),
                 (OUTCOMES, *outcome(ledger, 1, recorded_at=now, status=OutcomeStatus.ACCEPTED)),
                 (OUTCOMES, *outcome(ledger, 1, recorded_at=now)),
+                (INTENTS, *tenant_record(tenant_state(ledger.tenant_id))),
+                (INTENTS, *tenant_record(paused(ledger.tenant_id))),
                 (CHECKPOINTS, *ledger.checkpoint(2)),
                 (CHECKPOINTS, *ledger.checkpoint()),
             ]
@@ -75,7 +88,12 @@ def _is_whole(look: Look, *ledgers: Ledger) -> bool:
         and look.count("views.evidence") == 2 * len(ledgers)
         and look.count("views.operations") == len(ledgers)
         and look.count("views.checkpoints") == 2 * len(ledgers)
+        and _paused(look) == sorted(encode(paused(ledger.tenant_id)) for ledger in ledgers)
     )
+
+
+def _paused(look: Look) -> list[bytes]:
+    return sorted(state for (state,) in look.rows("SELECT state FROM views.tenant_states"))
 
 
 def test_a_reset_on_the_stopped_group_changes_nothing_and_says_restored_0(
@@ -122,6 +140,7 @@ def test_the_tables_hold_what_was_written_byte_for_byte(
         "WHERE intents > 0"
     ) == [("released", 90, 0, 90 * 20_000)]
     assert look.rows("SELECT status FROM views.operations") == [("done",)]
+    assert _paused(look) == [encode(paused(ledger.tenant_id))]
     assert look.rows("SELECT payload, allowed_tools FROM views.evidence ORDER BY kind") == [
         ('{"amount":10.00}', None),
         (None, ["search", "pay,now"]),
@@ -279,7 +298,7 @@ def test_members_share_the_ledgers_and_take_over_when_one_leaves(
     cluster.create(*(ledger.tenant_id for ledger in ledgers))
     settings = settings_of(cluster, database, kafka_group_protocol=protocol)
 
-    everything = len(ledgers) + PARTITIONS * len({EVIDENCE, OUTCOMES, CHECKPOINTS})
+    everything = len(ledgers) + PARTITIONS * len({EVIDENCE, OUTCOMES, INTENTS, CHECKPOINTS})
 
     def is_shared(*members: Running) -> bool:
         """Each of them has a part, and nothing is without an owner."""

@@ -18,6 +18,7 @@ _TENANT_TABLES = (
     "intent_totals",
     "evidence",
     "operations",
+    "tenant_states",
 )
 
 

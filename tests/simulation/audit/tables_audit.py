@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from schemas.ids import TenantId
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.outcomes import Outcome
-from schemas.topics import OUTCOMES, ledger_topic
+from schemas.topics import INTENTS, OUTCOMES, ledger_topic
 from streams.views.memory import TableRows
 from streams.views.operations_view import KEPT
 from tests.simulation.audit.intent_model import Intent
@@ -60,6 +60,7 @@ def check_tables(world: "World") -> None:
     _check_intents(rows, intents)
     _check_totals(rows, intents)
     _check_operations(world, rows)
+    _check_tenant_states(world, rows)
     published = {(tenant, size) for tenant, size in rows.checkpoints}
     signed = {(name, size) for name, chain in auditor.chains.items() for size in chain.checkpoints}
     if published != signed:
@@ -124,6 +125,17 @@ def _check_totals(rows: TableRows, intents: list[Intent]) -> None:
     }
     if told != {place: amount for place, amount in wanted.items() if amount}:
         raise ViolationError(Rule.TABLES, f"totals are {told}")
+
+
+def _check_tenant_states(world: "World", rows: TableRows) -> None:
+    """What is newest under `<tenant>/tenant`."""
+    wanted: dict[str, bytes] = {}
+    for record in world.kafka.read_all(INTENTS):
+        tenant_id, _, rest = (record.key or b"").decode().partition("/")
+        if rest == "tenant":
+            wanted[tenant_id] = record.value or b""
+    if rows.tenant_states != wanted:
+        raise ViolationError(Rule.TABLES, f"the states of {sorted(wanted)} are not the newest")
 
 
 def _check_operations(world: "World", rows: TableRows) -> None:

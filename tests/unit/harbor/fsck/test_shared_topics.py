@@ -17,7 +17,6 @@ from schemas.topics import (
     checkpoint_key,
     intent_key,
     party_key,
-    tenant_key,
     tip_key,
 )
 from tests.support.builders import PAYEE, T0, TENANT
@@ -129,8 +128,7 @@ def test_a_pin_that_is_gone_is_absent() -> None:
 def test_a_tenants_row_with_another_origin_is_not_implied() -> None:
     def damage(stored: Stored, ledger: LedgerBuilder) -> None:
         assert ledger.tenant is not None
-        row = replace(ledger.tenant, origin="paybond/elsewhere/tenant-one")
-        stored.intents[tenant_key(TENANT)] = encode(row)
+        stored.write_tenant(replace(ledger.tenant, origin="paybond/elsewhere/tenant-one"))
 
     assert found(damage) == [(1, "not_implied", INTENTS)]
 
@@ -140,7 +138,7 @@ def test_a_quarantine_is_told_and_is_no_finding() -> None:
     stored = Stored.of(ledger)
     assert ledger.tenant is not None
     quarantine = Quarantine(reason="crashed_decide", since=T0)
-    stored.intents[tenant_key(TENANT)] = encode(replace(ledger.tenant, quarantine=quarantine))
+    stored.write_tenant(replace(ledger.tenant, quarantine=quarantine))
 
     report = fsck_one(stored)
 

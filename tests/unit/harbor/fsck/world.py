@@ -14,17 +14,18 @@ from harbor.fsck.ports import CheckpointRow, TotalsRow
 from harbor.fsck.shared_topics import LedgerKeys
 from schemas.canonical import ed25519
 from schemas.ids import TenantId
+from schemas.intent_state import TenantState
 from schemas.ledger.checkpoint import Checkpoint, open_checkpoint, origin_of, verifier_key_of
 from schemas.ledger.entry_chain import leaf_hash
 from schemas.ledger.merkle_tree import EMPTY_FRONTIER
 from schemas.ledger.tiles import TILE_WIDTH, tile_updates
-from schemas.messages.avro_codec import decode, decode_as
+from schemas.messages.avro_codec import decode, decode_as, encode
 from schemas.messages.events import EvidenceSubmitted
 from schemas.messages.tips import SignedCheckpoint
 from schemas.partitioner import partition_of
 from schemas.tables.fold import TableFold
-from schemas.tables.rows import BodyKind, BodyRow, body_row
-from schemas.topics import CHECKPOINTS, EVIDENCE, INTENTS, OUTCOMES, TIPS, ledger_topic
+from schemas.tables.rows import BodyKind, BodyRow, TenantStateRow, body_row
+from schemas.topics import CHECKPOINTS, EVIDENCE, INTENTS, OUTCOMES, TIPS, ledger_topic, tenant_key
 from tests.support.builders import T0
 from tests.support.ledger_builder import DEPLOYMENT, LEDGER_SEED, KeyValue, LedgerBuilder, a_ledger
 
@@ -56,6 +57,11 @@ class Stored:
             bodies=dict(ledger.bodies),
             rows=MemoryRows() if table_size == 0 else rows_of(ledger, size=table_size),
         )
+
+    def write_tenant(self, state: TenantState) -> None:
+        """The tenant's own row, as Harbor writes it and the views have read it."""
+        self.intents[tenant_key(self.tenant_id)] = value = encode(state)
+        self.rows.tenant_state_row = TenantStateRow(tenant_id=self.tenant_id, state=value)
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ def kafka_of(*stored: Stored) -> MemoryKafka:
             for record in records:
                 kafka.append(name, partition, key=record.key, value=record.value, headers={})
         rows = tenant.rows
+        rows.reached_offsets[INTENTS] = len(intents) if rows.tenant_state_row else 0
         rows.reached_offsets[OUTCOMES] = len(tenant.outcomes) if rows.operation_rows else 0
         for key, value in tenant.bodies.items():
             offset = kafka.append(EVIDENCE, where, key=key, value=value)
@@ -146,6 +153,9 @@ def rows_of(ledger: LedgerBuilder, *, size: int | None = None) -> MemoryRows:
         tile_rows=_tiles_of(leaves),
         checkpoint_rows={row.size: row for row in _checkpoint_rows(ledger) if row.size <= size},
         body_rows=_body_rows(ledger, size=size),
+        tenant_state_row=TenantStateRow(
+            tenant_id=ledger.tenant_id, state=ledger.intents[tenant_key(ledger.tenant_id)]
+        ),
     )
 
 
