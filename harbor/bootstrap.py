@@ -22,8 +22,11 @@ from harbor.engine.checkpoint_signing import CheckpointSigner, LedgerKey
 from harbor.engine.cluster_layout import (
     DURABLE,
     SINGLE_NODE,
+    Difference,
     Durability,
+    TopicLayout,
     differences,
+    ledger_layout,
     reasons_not_to_start,
     wanted_layouts,
 )
@@ -38,7 +41,7 @@ from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.ids import TenantId
 from schemas.messages.commands import Issuer
-from schemas.topics import CHANGELOGS, COMMANDS, GROUP_HARBOR
+from schemas.topics import CHANGELOGS, COMMANDS, GROUP_HARBOR, tenant_of_ledger_topic
 from streams.runtime.acknowledged_producer import AcknowledgedProducer
 from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import (
@@ -54,6 +57,8 @@ from streams.runtime.shared_settings import Broker, GroupProtocol
 # The other partitions go on while one moves; Harbor's group has one topic, so this balances as well.
 _COOPERATIVE = {"partition.assignment.strategy": "cooperative-sticky"}
 _SIGNATURE_THREADS_MAX = 4
+# One wrong setting of a cluster is told of a thousand ledgers.
+_REASONS_MAX = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,17 +112,36 @@ def durability_of(settings: HarborSettings) -> Durability:
     return SINGLE_NODE if settings.single_node else DURABLE
 
 
-async def check_cluster(settings: HarborSettings) -> None:
-    """Raises ConfigurationError that names each topic under which records would be lost or misplaced."""
-    wanted = wanted_layouts(
-        partitions=settings.kafka_partitions, durability=durability_of(settings)
+async def compared_cluster(
+    topics: KafkaTopics, settings: HarborSettings
+) -> tuple[tuple[TopicLayout, ...], tuple[Difference, ...]]:
+    """How every topic shall be, those of the ledgers that are there too, and in what it differs.
+
+    Raises BrokerUnavailableError.
+    """
+    durability = durability_of(settings)
+    tenants = sorted(
+        tenant_id
+        for tenant_id in map(tenant_of_ledger_topic, await topics.all_names())
+        if tenant_id is not None
     )
+    wanted = (
+        *wanted_layouts(partitions=settings.kafka_partitions, durability=durability),
+        *(ledger_layout(tenant_id, durability=durability) for tenant_id in tenants),
+    )
+    return wanted, differences(wanted, await topics.layouts(layout.name for layout in wanted))
+
+
+async def check_cluster(settings: HarborSettings) -> None:
+    """Raises ConfigurationError that names the topics under which records would be lost or misplaced."""
     topics = KafkaTopics(client_settings(settings, client_id="paybond-harbor-check"))
     try:
-        found = await topics.layouts(layout.name for layout in wanted)
+        _, found = await compared_cluster(topics, settings)
     finally:
         await topics.close()
-    reasons = reasons_not_to_start(differences(wanted, found))
+    reasons = list(reasons_not_to_start(found))
+    if len(reasons) > _REASONS_MAX:
+        reasons[_REASONS_MAX:] = [f"and {len(reasons) - _REASONS_MAX} more"]
     if reasons:
         advice = "" if settings.single_node else "; one machine without replication: --single-node"
         raise ConfigurationError(
@@ -191,6 +215,7 @@ def log_reader(settings: HarborSettings, *, client_id: str) -> KafkaLogReader:
         reader_settings(settings, client_id=f"{client_id}-reader"),
         client_settings(settings, client_id=f"{client_id}-reader"),
         is_embedded=settings.kafka_broker is Broker.EMBEDDED,
+        partitions=settings.kafka_partitions,
     )
 
 

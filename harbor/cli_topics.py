@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harbor.adapters.kafka_topics import KafkaTopics, binding_of
-from harbor.bootstrap import durability_of
+from harbor.bootstrap import compared_cluster
 from harbor.cli_options import (
     BootstrapOption,
     DryRunOption,
@@ -24,9 +24,6 @@ from harbor.engine.cluster_layout import (
     Difference,
     DifferenceKind,
     TopicLayout,
-    differences,
-    ledger_layout,
-    wanted_layouts,
 )
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
@@ -34,7 +31,6 @@ from schemas.topics import (
     GROUP_HARBOR,
     GROUP_RAILS,
     GROUP_VIEWS,
-    tenant_of_ledger_topic,
 )
 from streams.runtime.kafka_clients import client_settings
 from streams.runtime.shared_settings import GroupProtocol
@@ -57,7 +53,7 @@ def diff(
     async def look() -> tuple[Difference, ...]:
         topics = _topics(settings)
         try:
-            return (await _compared(topics, settings))[1]
+            return (await compared_cluster(topics, settings))[1]
         finally:
             await topics.close()
 
@@ -116,7 +112,7 @@ def acls(
 async def _apply(settings: HarborSettings, *, is_dry: bool) -> list[str]:
     topics = _topics(settings)
     try:
-        wanted, found = await _compared(topics, settings)
+        wanted, found = await compared_cluster(topics, settings)
         lasting = [d for d in found if d.kind in _LASTING]
         if lasting:
             raise ConfigurationError(
@@ -153,22 +149,6 @@ async def _change(
     await topics.set_config([d for d in found if d.topic not in missing])
     if settings.kafka_group_protocol is GroupProtocol.CONSUMER:
         await topics.set_group_session(_GROUPS, milliseconds=settings.kafka_session_milliseconds)
-
-
-async def _compared(
-    topics: KafkaTopics, settings: HarborSettings
-) -> tuple[tuple[TopicLayout, ...], tuple[Difference, ...]]:
-    durability = durability_of(settings)
-    tenants = sorted(
-        tenant_id
-        for tenant_id in map(tenant_of_ledger_topic, await topics.all_names())
-        if tenant_id is not None
-    )
-    wanted = (
-        *wanted_layouts(partitions=settings.kafka_partitions, durability=durability),
-        *(ledger_layout(tenant_id, durability=durability) for tenant_id in tenants),
-    )
-    return wanted, differences(wanted, await topics.layouts(layout.name for layout in wanted))
 
 
 async def _grant(settings: HarborSettings, grants: tuple[Grant, ...]) -> None:

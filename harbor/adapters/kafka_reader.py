@@ -34,7 +34,14 @@ from harbor.adapters.kafka_transactions import HEADER_TRANSACTION
 from harbor.engine.ports import LogRecord
 from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.instants import to_micros
-from schemas.topics import COMMANDS, GROUP_HARBOR, POSITIONS, tenant_of_ledger_topic
+from schemas.topics import (
+    COMMANDS,
+    GROUP_HARBOR,
+    POSITIONS,
+    PartitionedBy,
+    spec_of,
+    tenant_of_ledger_topic,
+)
 
 Result = TypeVar("Result")
 
@@ -55,7 +62,11 @@ _BACKWARDS_FIRST = 2
 
 
 class KafkaLogReader:
-    """`reader_settings` and `client_settings` of `streams.runtime.kafka_clients`; `is_embedded` names the broker."""
+    """`reader_settings` and `client_settings` of `streams.runtime.kafka_clients`; `is_embedded` names the broker.
+
+    `partitions` = what P is taken for. Whoever looks at a topic that has another number of them gets a
+    ConfigurationError: with a P too small a tool would overlook tenants, and say that all is well.
+    """
 
     def __init__(
         self,
@@ -63,6 +74,7 @@ class KafkaLogReader:
         client_settings: Mapping[str, Any],
         *,
         is_embedded: bool,
+        partitions: int,
         group: str = GROUP_HARBOR,
     ) -> None:
         self._admin = AdminClient(dict(client_settings))
@@ -74,6 +86,8 @@ class KafkaLogReader:
         self._undecided_settings = dict(reader_settings) | {"isolation.level": "read_uncommitted"}
         self._is_embedded = is_embedded
         self._group = group
+        self._partitions = partitions
+        self._counted: set[str] = set()
         if is_embedded:
             _log.warning(
                 "embedded_broker",
@@ -225,17 +239,39 @@ class KafkaLogReader:
     async def _offset(
         self, topic: str, partition: int, spec: OffsetSpec, isolation: IsolationLevel
     ) -> int:
+        await self._count_partitions(topic)
         place = TopicPartition(topic, partition)
         asked = self._admin.list_offsets(
             {place: spec}, isolation_level=isolation, request_timeout=_REQUEST_SECONDS
         )
         return int((await _answer(asked[place])).offset)
 
+    async def _count_partitions(self, topic: str) -> None:
+        """Once per topic: P is fixed when a cluster is born."""
+        spec = spec_of(topic)
+        is_single = spec is None or spec.partitioned_by is PartitionedBy.SINGLE
+        if is_single or topic in self._counted:
+            return
+        found = await self._metadata.call(self._partitions_of, topic)
+        if found not in {0, self._partitions}:
+            raise ConfigurationError(
+                f"{topic} has {found} partitions, PAYBOND_KAFKA_PARTITIONS says {self._partitions}"
+            )
+        self._counted.add(topic)
+
     def _list_topics(self) -> frozenset[str]:
         try:
             return frozenset(self._admin.list_topics(timeout=_METADATA_SECONDS).topics)
         except KafkaException as exception:
             raise outage_of(error_of(exception)) from exception
+
+    def _partitions_of(self, topic: str) -> int:
+        """0 where it is missing, or may not be described: the offsets' own error says that better."""
+        try:
+            topics = self._admin.list_topics(topic, timeout=_METADATA_SECONDS).topics
+        except KafkaException as exception:
+            raise outage_of(error_of(exception)) from exception
+        return len(topics[topic].partitions) if topic in topics else 0
 
 
 class _Chunk:

@@ -176,6 +176,7 @@ class KafkaWorld:
             reader_settings(self._settings, client_id=self._name),
             client_settings(self._settings, client_id=self._name),
             is_embedded=not self._is_apache,
+            partitions=INPUT_PARTITIONS,
             group=self._name,
         )
         self._closers.append(reader.close)

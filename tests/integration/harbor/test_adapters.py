@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from harbor.engine.ports import FencedError, InputRecord, OutputRecord
-from schemas.errors import BrokerUnavailableError
+from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.topics import COMMANDS, EVIDENCE, INTENTS, OUTCOMES, POSITIONS
 from streams.runtime.shared_settings import GroupProtocol, SharedSettings
 from tests.integration.harbor.worlds import (
@@ -38,6 +38,24 @@ def play(settings: SharedSettings, scenario: Callable[[KafkaWorld], Awaitable[No
 
 def an_output(topic: str, value: bytes, *, key: bytes = b"key") -> OutputRecord:
     return OutputRecord(topic=topic, partition=0, key=key, value=value)
+
+
+@pytest.mark.parametrize("taken_for", [PARTITIONS - 1, PARTITIONS + 1, 3 * PARTITIONS])
+def test_a_reader_that_takes_p_for_another_number_says_both(
+    settings: SharedSettings, taken_for: int
+) -> None:
+    """With a P too small a tool would overlook tenants, and say that all is well."""
+
+    async def scenario(world: KafkaWorld) -> None:
+        told = (
+            f"{INTENTS} has {PARTITIONS} partitions, PAYBOND_KAFKA_PARTITIONS says {taken_for}\\."
+        )
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match=told):
+                await world.reader(partitions=taken_for).stable_offset(INTENTS, 0)
+        assert await world.reader().stable_offset(INTENTS, 0) >= 0
+
+    play(settings, scenario)
 
 
 def test_a_record_over_a_megabyte_that_its_topic_takes_is_taken(

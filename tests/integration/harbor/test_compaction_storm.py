@@ -190,6 +190,7 @@ async def _reread(settings: SharedSettings, tenant_id: TenantId) -> LedgerReadin
         reader_settings(settings, client_id="test"),
         client_settings(settings, client_id="test"),
         is_embedded=False,
+        partitions=settings.kafka_partitions,
     )
     topic = ledger_topic(tenant_id)
     try:

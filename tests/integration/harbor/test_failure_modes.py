@@ -14,8 +14,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewTopic
 
 from deploy.local.server_process import free_port
+from harbor.engine.cluster_layout import SINGLE_NODE, ledger_layout
 from schemas.ids import TenantId
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.command_sealing import seal
@@ -221,15 +223,22 @@ def test_a_command_of_a_type_that_its_issuer_may_not_send_is_a_dead_letter_and_a
 
 @pytest.mark.parametrize(
     ("topic", "name", "value"),
-    [(TIPS, "cleanup.policy", "delete"), (OUTCOMES, "min.compaction.lag.ms", "0")],
-    ids=["cleanup policy", "compaction lag"],
+    [
+        (TIPS, "cleanup.policy", "delete"),
+        (OUTCOMES, "min.compaction.lag.ms", "0"),
+        (ledger_topic(TENANT), "cleanup.policy", "delete"),
+    ],
+    ids=["cleanup policy", "compaction lag", "a ledger's cleanup policy"],
 )
 def test_a_topic_under_which_records_are_lost_is_refused_by_name_until_it_is_applied(
     site: Site, topic: str, name: str, value: str
 ) -> None:
+    ledger = ledger_layout(TENANT, durability=SINGLE_NODE)
+    new = NewTopic(ledger.name, num_partitions=1, replication_factor=1, config=dict(ledger.config))
+    asked = admin(site)
+    asked.create_topics([new])[ledger.name].result(SECONDS_MAX)
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     changed = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    asked = admin(site)
     for altered in asked.incremental_alter_configs([changed]).values():
         altered.result(SECONDS_MAX)
 

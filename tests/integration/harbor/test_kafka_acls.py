@@ -67,6 +67,8 @@ READS: Mapping[Program, frozenset[str]] = {
             "paybond.evidence",
             "paybond.checkpoints",
             "paybond.outcomes",
+            # The tenants' rows of it: why a whole tenant waits.
+            "paybond.intents",
             "paybond.stripe.events",
             *_LEDGERS,
         }

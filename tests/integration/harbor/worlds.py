@@ -66,11 +66,13 @@ class KafkaWorld:
         self._closing.append(transactions.close)
         return transactions
 
-    def reader(self) -> KafkaLogReader:
+    def reader(self, *, partitions: int | None = None) -> KafkaLogReader:
+        """`partitions` = what P is taken for, where that is not the cluster's."""
         reader = KafkaLogReader(
             reader_settings(self._settings, client_id="test"),
             client_settings(self._settings, client_id="test"),
             is_embedded=self._settings.kafka_broker is Broker.EMBEDDED,
+            partitions=partitions or self._settings.kafka_partitions,
         )
         self._closing.append(reader.close)
         return reader
