@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from harbor.adapters.kafka_sender import KafkaCommandSender
 from harbor.rails.outstanding_effects import OutstandingEffects
 from harbor.rails.ports import EffectBatch, EffectRecord
-from schemas.errors import BrokerUnavailableError, CodecError, ConfigurationError
-from schemas.messages.avro_codec import decode, decode_as, encode
+from schemas.errors import BrokerUnavailableError, ConfigurationError, IntegrityError
+from schemas.messages.avro_codec import decode_as, encode
 from schemas.messages.effects import Effect
 from schemas.messages.operations import DeadLetter
 from schemas.partitioner import partition_of
@@ -107,9 +107,9 @@ class KafkaOutstanding:
                 offset = message.offset()
                 if error is None:
                     assert offset is not None
-                    value = message.value()
-                    if message.key() is not None and value is not None:
-                        self._states.take(partition, decode(value))
+                    key, value = message.key(), message.value()
+                    if key is not None and value is not None:
+                        self._states.take(partition, key=key, value=value)
                     following = offset + 1
                 elif error.code() == _END_OF_PARTITION:
                     return following
@@ -133,6 +133,9 @@ class KafkaOutstanding:
 
     def is_paused(self, tenant_id: str) -> bool:
         return self._states.is_paused(tenant_id)
+
+    def unreadable(self, tenant_id: str) -> str | None:
+        return self._states.unreadable(tenant_id)
 
     def forget(self, partition: int) -> None:
         self._states.forget(partition)
@@ -193,7 +196,8 @@ def _effect_record(message: Message) -> EffectRecord:
     value = message.value()
     try:
         effect = None if value is None else decode_as(Effect, value)
-    except CodecError:
+    # Of an unknown schema, too: if it is outstanding, Harbor issues it again as this release writes it.
+    except IntegrityError:
         effect = None
     partition, offset = message.partition(), message.offset()
     assert partition is not None

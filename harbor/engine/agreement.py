@@ -198,16 +198,28 @@ async def tips_on_topic(
     return tips
 
 
+@dataclass(slots=True, kw_only=True)
+class Served:
+    """Per tenant the largest size of which somebody may hold a signed checkpoint; `known_to` = up to which offset."""
+
+    sizes: dict[TenantId, int] = field(default_factory=dict)
+    known_to: int
+
+
 async def served_sizes(
-    reader: LogReader, partition: int, *, start: int, end: int
-) -> dict[TenantId, int]:
-    """The largest size per tenant of which somebody may hold a signed checkpoint."""
-    served: dict[TenantId, int] = {}
+    reader: LogReader, partition: int, *, start: int, end: int, states: StatesSeen
+) -> Served:
+    """A checkpoint that can't be read puts its tenant in doubt (`states`), and what follows it is to be read again."""
+    served = Served(known_to=end)
     async for record in reader.read(CHECKPOINTS, partition, start=start, end=end):
-        if record.value is not None:
-            signed = decode_as(SignedCheckpoint, record.value)
+        if record.key is None or record.value is None:
+            continue
+        signed = states.see(record.key, record.value)
+        if isinstance(signed, SignedCheckpoint):
             tenant_id = TenantId(signed.tenant_id)
-            served[tenant_id] = max(served.get(tenant_id, 0), signed.size)
+            served.sizes[tenant_id] = max(served.sizes.get(tenant_id, 0), signed.size)
+        else:
+            served.known_to = min(served.known_to, record.offset)
     return served
 
 
@@ -240,7 +252,9 @@ async def _found_in_partition(
     states = StatesSeen()
     tips = await tips_on_topic(reader, partition, end=ends[TIPS], states=states)
     start = await reader.beginning_offset(CHECKPOINTS, partition)
-    served = await served_sizes(reader, partition, start=start, end=ends[CHECKPOINTS])
+    served = await served_sizes(
+        reader, partition, start=start, end=ends[CHECKPOINTS], states=states
+    )
     start = await reader.beginning_offset(INTENTS, partition)
     async for record in reader.read(INTENTS, partition, start=start, end=ends[INTENTS]):
         if record.key is not None and record.value is not None:
@@ -258,7 +272,7 @@ async def _found_in_partition(
                 end=await ledger_end(reader, tenant_id) if has_topic else (),
                 has_topic=has_topic,
                 newest_seq=states.newest_seq.get(tenant_id, 0),
-                served_size=served.get(tenant_id, 0),
+                served_size=served.sizes.get(tenant_id, 0),
                 unreadable=states.unreadable.get(tenant_id),
             ),
         )

@@ -148,7 +148,7 @@ class KafkaAssigner:
             ahead=ahead,
         )
         await self._restore(frame, next_offset, warmth, states)  # (3)
-        served = await self._served(frame)
+        served = await self._served(frame, states)
         everybody = frame.tenants | tips.keys() | stored.keys() | states.newest_seq.keys()
         quarantined = await self._disagreeing(  # (4)
             frame,
@@ -188,7 +188,7 @@ class KafkaAssigner:
                 (CHECKPOINTS, partition): await self._reader.stable_offset(CHECKPOINTS, partition)
             },
         )
-        served = await self._served(frame)
+        served = await self._served(frame, states)
         standing = Standing(
             tip=tips.get(tenant_id),
             end=(),
@@ -356,7 +356,7 @@ class KafkaAssigner:
             async for key, value in self._store.scan(partition, TIPS, b"")
         }
 
-    async def _served(self, frame: _Frame) -> dict[TenantId, int]:
+    async def _served(self, frame: _Frame, states: StatesSeen) -> dict[TenantId, int]:
         """Every checkpoint ever published is kept, so the store remembers how far they were read."""
         partition, end = frame.partition, frame.end(CHECKPOINTS)
         noted = await self._store.get_many(partition, [restored_key(CHECKPOINTS)])
@@ -366,12 +366,12 @@ class KafkaAssigner:
             start = min(int(noted[restored_key(CHECKPOINTS)]), end)
             async for key, value in self._store.scan(partition, SERVED, b""):
                 known[tenant_of_key(key)] = int(value)
-        found = await served_sizes(self._reader, partition, start=start, end=end)
-        grown = {t: size for t, size in found.items() if size > known.get(t, 0)}
+        found = await served_sizes(self._reader, partition, start=start, end=end, states=states)
+        grown = {t: size for t, size in found.sizes.items() if size > known.get(t, 0)}
         writes: dict[StoreKey, bytes | None] = {
             (SERVED, tenant_id.encode()): str(size).encode() for tenant_id, size in grown.items()
         }
-        writes[restored_key(CHECKPOINTS)] = str(end).encode()
+        writes[restored_key(CHECKPOINTS)] = str(found.known_to).encode()
         await self._store.write({partition: writes})
         return known | grown
 

@@ -96,6 +96,9 @@ class Outstanding(Protocol):
     def is_paused(self, tenant_id: str) -> bool:
         """Whether an operator holds back all that moves this tenant's money."""
 
+    def unreadable(self, tenant_id: str) -> str | None:
+        """Why the tenant's states can't be relied on, or None."""
+
     def forget(self, partition: int) -> None: ...
 
 

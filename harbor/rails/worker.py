@@ -4,7 +4,8 @@
     2. read the states up to their last stable offset: an effect that none has outstanding is over, skip it; one whose
        own state is not shown yet (its transaction's marker, or an older open transaction, is still on its way) waits
     3. ask the rail, several effects at a time; one intent has at most one outstanding, so none overtakes another;
-       while a tenant's rails are paused its effects are held back, and asked when a state says that they go on
+       while a tenant's rails are paused its effects are held back, and asked when a state says that they go on; one
+       that had to wait for others to end is looked at once more: a pause may have been decided meanwhile
     4. send each answer as a command, and wait until it is acknowledged
     5. commit offsets up to the first effect without an answer; the tick re-issues what stays without one
 
@@ -125,11 +126,12 @@ class RailWorker:
                     del owned.waiting[offset]
                     owned.held_back.discard(effect.effect_id)
                 elif effect.effect_id in owned.held_back and self._holds_back(effect) is None:
-                    owned.held_back.discard(effect.effect_id)
-                    await self._start(partition, offset, effect)
+                    await self._ask(partition, offset, effect)
 
     def _is_over(self, effect: Effect) -> bool:
         """What the states don't show yet is not over: skipped, it would be asked only when the tick issues it again."""
+        if self._outstanding.unreadable(effect.tenant_id) is not None:
+            return False
         present = self._outstanding.effect_of(
             tenant_id=effect.tenant_id, intent_id=effect.intent_id
         )
@@ -139,7 +141,10 @@ class RailWorker:
         return self._outstanding.has_shown(tenant_id=effect.tenant_id, ledger_seq=effect.ledger_seq)
 
     def _holds_back(self, effect: Effect) -> str | None:
-        """Why the rail can't be asked now. A pause may lie behind what is not shown."""
+        """Why the rail can't be asked now. A pause may lie behind what is not shown, or can't be read."""
+        unreadable = self._outstanding.unreadable(effect.tenant_id)
+        if unreadable is not None:
+            return unreadable
         if not self._is_shown(effect):
             return "its state is not shown yet"
         return "rails paused" if self._outstanding.is_paused(effect.tenant_id) else None
@@ -157,17 +162,25 @@ class RailWorker:
         if self._is_over(record.effect):
             return
         owned.waiting[record.offset] = record.effect
-        why = self._holds_back(record.effect)
-        if why is not None:
-            owned.held_back.add(record.effect.effect_id)
-            _log.info("effect_held_back", effect_id=record.effect.effect_id, why=why)
-            return
-        await self._start(record.partition, record.offset, record.effect)
+        await self._ask(record.partition, record.offset, record.effect)
 
-    async def _start(self, partition: int, offset: int, effect: Effect) -> None:
+    async def _ask(self, partition: int, offset: int, effect: Effect) -> None:
+        """Start it, unless the states, as of now, say otherwise."""
+        owned = self._partitions[partition]
         while len(self._running) >= CONCURRENT_MAX:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             self._raise_failures()
+            await self._outstanding.catch_up(partition)
+        if self._is_over(effect):
+            del owned.waiting[offset]
+            owned.held_back.discard(effect.effect_id)
+            return
+        why = self._holds_back(effect)
+        if why is not None:
+            owned.held_back.add(effect.effect_id)
+            _log.info("effect_held_back", effect_id=effect.effect_id, why=why)
+            return
+        owned.held_back.discard(effect.effect_id)
         task = asyncio.create_task(self._execute(partition, offset, effect))
         self._running[task] = (partition, offset)
 

@@ -6,8 +6,8 @@ from harbor.adapters.memory.log import MemoryKafka
 from harbor.adapters.memory.ports import Hook, HookedPort, let_others_run
 from harbor.rails.outstanding_effects import OutstandingEffects
 from harbor.rails.ports import EffectBatch, EffectRecord
-from schemas.errors import CodecError
-from schemas.messages.avro_codec import decode, decode_as
+from schemas.errors import IntegrityError
+from schemas.messages.avro_codec import decode_as
 from schemas.messages.command_sealing import command_headers, seal
 from schemas.messages.commands import Command
 from schemas.messages.effects import Effect
@@ -100,8 +100,8 @@ class MemoryOutstanding(HookedPort):
         log = self._kafka.partition(INTENTS, partition)
         end = log.last_stable_offset
         for record in log.committed(start=self._next.get(partition, 0), end=end):
-            if record.value is not None:
-                self._states.take(partition, decode(record.value))
+            if record.key is not None and record.value is not None:
+                self._states.take(partition, key=record.key, value=record.value)
         self._next[partition] = end
 
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
@@ -112,6 +112,9 @@ class MemoryOutstanding(HookedPort):
 
     def is_paused(self, tenant_id: str) -> bool:
         return self._states.is_paused(tenant_id)
+
+    def unreadable(self, tenant_id: str) -> str | None:
+        return self._states.unreadable(tenant_id)
 
     def forget(self, partition: int) -> None:
         self._states.forget(partition)
@@ -159,5 +162,5 @@ class MemoryRailDeadLetters(HookedPort):
 def _effect_of(value: bytes | None) -> Effect | None:
     try:
         return None if value is None else decode_as(Effect, value)
-    except CodecError:
+    except IntegrityError:
         return None

@@ -189,6 +189,30 @@ def test_a_served_checkpoint_ahead_is_quarantined_and_remembered_by_a_warm_store
     run(scenario)
 
 
+def test_a_checkpoint_that_can_t_be_read_stops_its_tenant_and_is_not_forgotten_by_a_warm_store() -> (
+    None
+):
+    async def scenario() -> None:
+        restoring = await a_history()
+        key = checkpoint_key(TENANT, 9)
+        restoring.world.kafka.append(CHECKPOINTS, PARTITION, key=key, value=b"\0\xff\xff\xff\xff")
+        good = LedgerBuilder(tenant_id=a_neighbour())
+        good.provision()
+        restoring.append(
+            CHECKPOINTS, key=checkpoint_key(good.tenant_id, 1), message=good.signed(size=1)
+        )
+
+        first = await restoring.assigner.restore(PARTITION)
+        again = await Restoring(restoring.world, restoring.store).assigner.restore(PARTITION)
+
+        for restored in (first, again):
+            assert "is not in this release's registry" in restored.quarantined[TENANT]
+            # What follows it is known all the same.
+            assert "a checkpoint of size 1 was served" in restored.quarantined[good.tenant_id]
+
+    run(scenario)
+
+
 def test_a_tip_without_a_ledger_topic_is_quarantined() -> None:
     async def scenario() -> None:
         restoring = await a_history()

@@ -14,7 +14,7 @@ from harbor.rails.ports import (
     RailObject,
     RailUnavailableError,
 )
-from harbor.rails.worker import RailWorker
+from harbor.rails.worker import CONCURRENT_MAX, RailWorker
 from schemas.errors import BrokerUnavailableError
 from schemas.messages.commands import ISSUED_BY, Command, Issuer
 from schemas.messages.effects import Effect
@@ -35,6 +35,10 @@ class World:
         self.due = {(e.tenant_id, e.intent_id): e.effect_id for e in effects if e}
         self.silent: set[str] = set()
         self.paused: set[str] = set()
+        # Decided, and seen with the next look at the states.
+        self.paused_on_the_topic: set[str] = set()
+        self.doubt: str | None = None
+        self.answers: asyncio.Event | None = None
         self.shown_to = EFFECT.ledger_seq
         self.asked: list[str] = []
         self.sent: list[Command] = []
@@ -67,6 +71,7 @@ class World:
 
     async def catch_up(self, partition: int) -> None:
         self.caught_up.append(partition)
+        self.paused |= self.paused_on_the_topic
 
     def effect_of(self, *, tenant_id: str, intent_id: str) -> str | None:
         return self.due.get((tenant_id, intent_id))
@@ -78,12 +83,18 @@ class World:
     def is_paused(self, tenant_id: str) -> bool:
         return tenant_id in self.paused
 
+    def unreadable(self, tenant_id: str) -> str | None:
+        assert tenant_id == EFFECT.tenant_id
+        return self.doubt
+
     def forget(self, partition: int) -> None:
         self.due.clear()
 
     async def execute(self, asked: Effect) -> tuple[RailAnswer, ...]:
         self.asked.append(asked.effect_id)
         await asyncio.sleep(0)
+        if self.answers is not None:
+            await self.answers.wait()
         if asked.effect_id in self.silent:
             raise RailUnavailableError(asked.effect_id)
         answer = RailAnswer(
@@ -206,6 +217,48 @@ def test_an_unanswered_effect_that_is_over_by_the_states_no_longer_holds_offsets
     asyncio.run(scenario())
 
     assert world.commits[-1] == {PARTITION: 13}
+
+
+def test_an_effect_that_waited_for_others_to_end_is_not_asked_in_a_pause_that_began_meanwhile() -> (
+    None
+):
+    async def scenario() -> None:
+        effects = _effects(CONCURRENT_MAX + 6)
+        world = World(*effects)
+        world.answers = asyncio.Event()
+        round_of_all = asyncio.create_task(world.worker.step())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(world.asked) == CONCURRENT_MAX
+
+        world.paused_on_the_topic.add(EFFECT.tenant_id)
+        world.answers.set()
+        await round_of_all
+        await world.steps(2)
+        asked_while_paused = len(world.asked)
+        world.paused_on_the_topic.clear()
+        world.paused.clear()
+        await world.steps(2)
+
+        assert asked_while_paused == CONCURRENT_MAX
+        assert sorted(world.asked) == sorted(effect.effect_id for effect in effects)
+
+    asyncio.run(scenario())
+
+
+def test_while_a_tenant_s_states_can_t_be_read_its_effects_are_neither_asked_nor_over() -> None:
+    world = World(EFFECT)
+    world.doubt = "tenant-one/…: schema 999999 is not known"
+    due, world.due = world.due, {}
+
+    asyncio.run(world.steps(2))
+    asked_in_doubt, committed_in_doubt = list(world.asked), list(world.commits)
+    world.doubt, world.due = None, due
+    asyncio.run(world.steps(2))
+
+    assert (asked_in_doubt, committed_in_doubt) == ([], [])
+    assert world.asked == [EFFECT.effect_id]
+    assert world.commits == [{PARTITION: 11}]
 
 
 def test_a_record_that_is_no_effect_is_buried_and_the_next_goes_on() -> None:
