@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import (
+    OFFSET_END,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
@@ -74,10 +75,16 @@ class KafkaCommandConsumer:
             group = self._consumer.consumer_group_metadata()
             first = self._consumer.poll(POLL_SECONDS)
             # `consume(n, t)` would wait the whole t unless n records are there (measured).
-            rest = self._consumer.consume(records_max - 1, 0) if first and records_max > 1 else []
+            # A message without a value has the length 0, and is one.
+            has_first = first is not None and records_max > 1
+            rest = self._consumer.consume(records_max - 1, 0) if has_first else []
         except KafkaException as exception:
             raise outage_of(error_of(exception)) from exception
-        messages = [message for message in (first, *rest) if message and self._is_record(message)]
+        messages = [
+            message
+            for message in (first, *rest)
+            if message is not None and self._is_record(message)
+        ]
         revoked = owned_before & self._revoked_now
         return Consumed(
             group=GroupMetadata(group),
@@ -129,8 +136,10 @@ class KafkaCommandConsumer:
         self._has_subscribed = True
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # An explicit offset keeps librdkafka from asking for the committed one: the position is what `start` says.
-        places = [TopicPartition(place.topic, place.partition, 0) for place in partitions]
+        # An explicit offset keeps librdkafka from asking for the committed one: the position is what `start` says. A
+        # fetch may go out before the pause (measured), so it must be one that is there: the end always is, while at 0
+        # retention has passed, and Harbor may not be reset.
+        places = [TopicPartition(place.topic, place.partition, OFFSET_END) for place in partitions]
         if self._is_incremental:
             self._consumer.incremental_assign(places)
         else:

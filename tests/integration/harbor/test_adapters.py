@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from harbor.adapters.kafka_commands import KafkaCommandConsumer
 from harbor.engine.ports import FencedError, InputRecord, OutputRecord
 from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.topics import COMMANDS, EVIDENCE, INTENTS, OUTCOMES, POSITIONS
@@ -21,6 +24,8 @@ from tests.support.brokers import chosen_broker, running_broker
 from tests.support.records import plain_producer
 
 pytestmark = pytest.mark.integration
+_PASSED_RECORDS = 200
+_TAKEN_OVER = 8
 
 
 @pytest.fixture
@@ -197,6 +202,74 @@ def test_a_partition_that_came_back_is_silent_until_it_is_started_again(
         assert await until(speaks)
 
     play(settings_for(kafka, is_apache=True, protocol=protocol), scenario)
+
+
+@pytest.mark.apache_only
+@pytest.mark.parametrize("protocol", list(GroupProtocol))
+def test_a_partition_whose_first_records_are_past_their_retention_is_taken_over_like_any_other(
+    kafka: str, protocol: GroupProtocol
+) -> None:
+    """A fetch may be on its way before the partition is paused, and what it asks for must not be an error."""
+
+    async def scenario(world: KafkaWorld) -> None:
+        producer = plain_producer(kafka)
+        # Large ones: a fetch of them takes its time.
+        for number in range(_PASSED_RECORDS * PARTITIONS):
+            value = number.to_bytes(4, "big") * 5_000
+            producer.produce(COMMANDS, value=value, key=b"k", partition=number % PARTITIONS)
+        producer.produce(COMMANDS, value=b"first", key=b"k", partition=0)
+        assert producer.flush(SECONDS_MAX) == 0
+        passed = [TopicPartition(COMMANDS, p, _PASSED_RECORDS) for p in range(PARTITIONS)]
+        asked = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+        for deleted in asked.delete_records(passed).values():
+            deleted.result(SECONDS_MAX)
+        for _ in range(_TAKEN_OVER):
+            consumer = world.consumer()
+            owned: set[int] = set()
+
+            async def owns_all(
+                consumer: KafkaCommandConsumer = consumer, owned: set[int] = owned
+            ) -> bool | None:
+                owned.update((await consumer.consume(records_max=10)).assigned)
+                return True if len(owned) == PARTITIONS else None
+
+            await until(owns_all)
+            for _ in range(5):
+                assert (await consumer.consume(records_max=10)).records == ()
+            await consumer.start({0: _PASSED_RECORDS})
+
+            async def first_record(
+                consumer: KafkaCommandConsumer = consumer,
+            ) -> bytes | None:
+                records = (await consumer.consume(records_max=10)).records
+                return records[0].value if records else None
+
+            assert await until(first_record) == b"first"
+            await consumer.close()
+
+    play(settings_for(kafka, is_apache=True, protocol=protocol), scenario)
+
+
+def test_a_record_with_an_empty_value_or_none_is_a_record(
+    settings: SharedSettings, kafka: str
+) -> None:
+    async def scenario(world: KafkaWorld) -> None:
+        producer = plain_producer(kafka)
+        for value in (b"first", b"", None, b"last"):
+            producer.produce(COMMANDS, value=value, key=b"k", partition=0)
+        assert producer.flush(SECONDS_MAX) == 0
+        consumer, records = world.consumer(), list[InputRecord]()
+
+        async def has_all() -> bool | None:
+            consumed = await consumer.consume(records_max=10)
+            await consumer.start(dict.fromkeys(consumed.assigned, 0))
+            records.extend(consumed.records)
+            return True if len(records) == 4 else None
+
+        await until(has_all)
+        assert [record.value for record in records] == [b"first", b"", None, b"last"]
+
+    play(settings, scenario)
 
 
 def test_a_transaction_that_a_vanished_broker_leaves_open_is_an_outage_and_no_fence(
