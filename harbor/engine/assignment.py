@@ -10,7 +10,7 @@ Nothing is wiped for disagreeing and nothing repaired: what does not agree stops
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -28,6 +28,7 @@ from harbor.engine.agreement import (
     tips_on_topic,
 )
 from harbor.engine.local_state import (
+    DOUBTS,
     MARKS,
     RESTORED_TOPICS,
     SERVED,
@@ -117,11 +118,15 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Warmth:
-    """How the store stood before: its input position, whether it has the topics' tips, and whose tip is ahead."""
+    """How the store stood before.
+
+    Its input position, whether it has the topics' tips, whose tip is ahead, and whose records it could not take.
+    """
 
     standing: int | None
     is_whole: bool
     ahead: frozenset[TenantId]
+    doubts: Mapping[TenantId, str]
 
 
 class KafkaAssigner:
@@ -146,11 +151,12 @@ class KafkaAssigner:
             standing=await self._stored_position(partition),
             is_whole=tips == stored,
             ahead=ahead,
+            doubts=await self._doubts(partition),
         )
         await self._restore(frame, next_offset, warmth, states)  # (3)
         served = await self._served(frame, states)
         everybody = frame.tenants | tips.keys() | stored.keys() | states.newest_seq.keys()
-        quarantined = await self._disagreeing(  # (4)
+        judged = await self._disagreeing(  # (4)
             frame,
             {
                 tenant_id: Standing(
@@ -165,10 +171,11 @@ class KafkaAssigner:
                 for tenant_id in sorted(everybody | states.unreadable.keys() | served.keys())
             },
         )
+        await self._note(frame, next_offset, warmth, judged)
         return Restored(  # (5)
             partition=partition,
             next_offset=next_offset,
-            quarantined=quarantined,
+            quarantined={tenant_id: found.reason for tenant_id, found in judged.items()},
             tips=tuple(tips.values()),
         )
 
@@ -189,6 +196,9 @@ class KafkaAssigner:
             },
         )
         served = await self._served(frame, states)
+        doubt = (await self._doubts(partition)).get(tenant_id)
+        if doubt is not None:
+            return f"{doubt}; only a process that starts anew reads it again"
         standing = Standing(
             tip=tips.get(tenant_id),
             end=(),
@@ -198,7 +208,8 @@ class KafkaAssigner:
             served_size=served.get(tenant_id, 0),
             unreadable=states.unreadable.get(tenant_id),
         )
-        return (await self._disagreeing(frame, {tenant_id: standing})).get(tenant_id)
+        judged = (await self._disagreeing(frame, {tenant_id: standing})).get(tenant_id)
+        return None if judged is None else judged.reason
 
     async def _next_offset(self, partition: int) -> int:
         """(1). The offsets' commit marker may be there before the one of `paybond.positions`, so that is waited for."""
@@ -257,14 +268,14 @@ class KafkaAssigner:
     ) -> None:
         """(3). A store that stands where the topics stand needs no reading; another is read on, or anew if too old.
 
-        Of a tenant whose store is ahead nothing is written: it is what an operator has to look at.
+        Anew also where a tenant's record could not be taken before: this release may know it. Of a tenant whose store
+        is ahead nothing is written: it is what an operator has to look at.
         """
         restored = 0
-        is_current = warmth.is_whole and warmth.standing == next_offset
+        is_current = warmth.is_whole and warmth.standing == next_offset and not warmth.doubts
         if not is_current:
             for topic, start in (await self._starts(frame, next_offset, warmth)).items():
                 restored += await self._apply(frame, topic, start, states, warmth.ahead)
-        await self._note(frame, next_offset)
         _log.info(
             "partition_restored",
             partition=frame.partition,
@@ -281,7 +292,9 @@ class KafkaAssigner:
             partition, [restored_key(topic) for topic in RESTORED_TOPICS]
         )
         # One that lacks tips that it should have, or has more than the topics, proves nothing about the rest.
-        is_usable = standing is not None and standing < next_offset and not warmth.ahead
+        is_usable = standing is not None and standing < next_offset
+        if warmth.ahead or warmth.doubts:
+            is_usable = False
         if await is_too_old(self._store, partition, now=self._clock.now()):
             is_usable = False
             if not warmth.ahead:
@@ -330,8 +343,14 @@ class KafkaAssigner:
         await self._store.write({partition: writes})
         return count
 
-    async def _note(self, frame: _Frame, next_offset: int) -> None:
-        """Last, and in one write: only now does the store stand where the topics stand.
+    async def _note(
+        self,
+        frame: _Frame,
+        next_offset: int,
+        warmth: _Warmth,
+        judged: Mapping[TenantId, "_Judged"],
+    ) -> None:
+        """Last, and in one write: only now does the store stand where the topics stand, and with which doubts.
 
         Where they stood, that is: had this process hung meanwhile, its successor's position would be there by now, and
         the store would vouch for what it never read.
@@ -343,7 +362,19 @@ class KafkaAssigner:
         if next_offset > 0:
             position = Position(partition=partition, next_offset=next_offset)
             noted[POSITIONS, position_key(partition)] = encode(position)
+        noted |= {(DOUBTS, tenant_id.encode()): None for tenant_id in warmth.doubts}
+        noted |= {
+            (DOUBTS, tenant_id.encode()): found.reason.encode()
+            for tenant_id, found in judged.items()
+            if found.is_by_states
+        }
         await self._store.write({partition: noted})
+
+    async def _doubts(self, partition: int) -> dict[TenantId, str]:
+        return {
+            TenantId(key.decode()): reason.decode()
+            async for key, reason in self._store.scan(partition, DOUBTS, b"")
+        }
 
     async def _stored_position(self, partition: int) -> int | None:
         key = (POSITIONS, position_key(partition))
@@ -377,29 +408,39 @@ class KafkaAssigner:
 
     async def _disagreeing(
         self, frame: _Frame, standings: Mapping[TenantId, Standing]
-    ) -> dict[TenantId, str]:
+    ) -> dict[TenantId, "_Judged"]:
         """(4). Each with the last record of its ledger."""
-        found: dict[TenantId, str] = {}
+        found: dict[TenantId, _Judged] = {}
         tenants = list(standings)
         for at in range(0, len(tenants), _SIDE_BY_SIDE):
             group = tenants[at : at + _SIDE_BY_SIDE]
-            reasons = await asyncio.gather(*(self._judged(t, standings[t]) for t in group))
-            found |= _with_reasons(group, reasons)
-        for tenant_id, reason in found.items():
+            verdicts = await asyncio.gather(*(self._judged(t, standings[t]) for t in group))
+            pairs = zip(group, verdicts, strict=True)
+            found |= {tenant_id: one for tenant_id, one in pairs if one is not None}
+        for tenant_id, judged in found.items():
             _log.error(
                 "tenant_quarantined",
                 tenant_id=tenant_id,
                 partition=frame.partition,
-                reason=reason,
+                reason=judged.reason,
             )
         return found
 
-    async def _judged(self, tenant_id: TenantId, standing: Standing) -> str | None:
+    async def _judged(self, tenant_id: TenantId, standing: Standing) -> "_Judged | None":
         end = await ledger_end(self._reader, tenant_id) if standing.has_topic else ()
-        return disagreement(tenant_id, replace(standing, end=end))
+        whole = replace(standing, end=end)
+        reason = disagreement(tenant_id, whole)
+        if reason is None:
+            return None
+        without_states = replace(whole, unreadable=None, newest_seq=0)
+        return _Judged(
+            reason=reason, is_by_states=disagreement(tenant_id, without_states) != reason
+        )
 
 
-def _with_reasons(
-    tenants: Iterable[TenantId], reasons: Iterable[str | None]
-) -> dict[TenantId, str]:
-    return {t: reason for t, reason in zip(tenants, reasons, strict=True) if reason is not None}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Why a tenant is stopped. `is_by_states` = what was restored tells, and a store that has it would not read it."""
+
+    reason: str
+    is_by_states: bool

@@ -19,6 +19,8 @@ StoreKey: TypeAlias = tuple[str, bytes]
 META = "meta"
 # Sizes of served checkpoints per tenant.
 SERVED = "served"
+# Per tenant that was stopped for what a restore read, why: a store that has all else would not read it again.
+DOUBTS = "doubts"
 # Of `harbor.engine.suspects`: how often an offset stopped this slot; no changelog has it.
 MARKS = "attempts"
 # In this order, so that what a record refers to is there before it. Tips come last: they vouch for the rest.
@@ -53,7 +55,7 @@ def writes_of(
     """What a changelog's record is in the store, with the indexes that follow from it.
 
     `oldest` = outcomes before it are outside the idempotency window. A record that can't be read is not stored: its
-    tenant is in doubt (`states.unreadable`).
+    tenant is in doubt (`states.unreadable`), and the store says so until the record was read again and could be.
     """
     assert record.key is not None
     plain: dict[StoreKey, bytes | None] = {(topic, record.key): record.value}

@@ -58,6 +58,9 @@ class Restoring:
         records = list(self.world.kafka.read(TIPS, PARTITION))
         return decode_as(Tip, records[-1].value or b"")
 
+    async def stored(self, topic: str, key: bytes) -> bytes | None:
+        return (await self.store.get_many(PARTITION, [(topic, key)])).get((topic, key))
+
     async def reason(self) -> str:
         restored = await self.assigner.restore(PARTITION)
         return restored.quarantined[TENANT]

@@ -8,14 +8,15 @@ import pytest
 
 from harbor.adapters.memory.ports import MemoryTransactions
 from harbor.engine.ports import OutputRecord
-from schemas.errors import BrokerUnavailableError, ConfigurationError
+from schemas.errors import BrokerUnavailableError, ConfigurationError, UnknownSchemaError
 from schemas.ids import IntentId
-from schemas.messages.avro_codec import encode
+from schemas.messages.avro_codec import decode, encode
 from schemas.messages.tips import Position
 from schemas.topics import (
     CHECKPOINTS,
     COMMANDS,
     INTENTS,
+    OUTCOMES,
     POSITIONS,
     TIPS,
     checkpoint_key,
@@ -24,7 +25,7 @@ from schemas.topics import (
     position_key,
     tip_key,
 )
-from tests.support.builders import TENANT
+from tests.support.builders import TENANT, a_command, an_intent_id, provision_tenant
 from tests.support.harbor_world import HarborWorld, run
 from tests.support.ledger_builder import LedgerBuilder
 from tests.support.restoring import (
@@ -157,6 +158,63 @@ def test_a_tenant_whose_tip_and_ledger_differ_is_quarantined_and_the_others_go_o
     run(scenario)
 
 
+@pytest.mark.parametrize("others_go_on", [False, True])
+@pytest.mark.parametrize("topic", [INTENTS, OUTCOMES])
+def test_a_record_that_can_t_be_read_keeps_its_tenant_stopped_whatever_restarts(
+    topic: str, *, others_go_on: bool
+) -> None:
+    """The store does not have it, and stands where the topics stand all the same, or where they stood before."""
+
+    async def scenario() -> None:
+        restoring = await a_history()
+        key = intent_key(TENANT, IntentId(an_intent_id(2)))
+        restoring.world.kafka.append(topic, PARTITION, key=key, value=b"\0\xff\xff\xff\xff")
+
+        first = await restoring.reason()
+        if others_go_on:
+            other = replace(a_command(provision_tenant(), number=9), tenant_id=a_neighbour())
+            await restoring.world.decide(other)
+        warm = Restoring(restoring.world, restoring.store)
+        again = await warm.reason()
+        released = await warm.assigner.recheck(PARTITION, TENANT)
+        third = await Restoring(restoring.world, restoring.store).reason()
+
+        assert "is not in this release's registry" in first
+        assert again == third == first
+        assert released is not None
+        assert "only a process that starts anew" in released
+
+    run(scenario)
+
+
+def test_a_record_that_a_later_release_knows_is_there_once_that_release_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        restoring = await a_history()
+        later = list(restoring.world.kafka.read(INTENTS, PARTITION))[-1]
+
+        def decode_as_before(value: bytes) -> object:
+            if value == later.value:
+                raise UnknownSchemaError(100_999)
+            return decode(value)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("harbor.engine.agreement.decode", decode_as_before)
+            before = await restoring.reason()
+            has_before = await restoring.stored(INTENTS, later.key or b"")
+        after = Restoring(restoring.world, restoring.store)
+        restored = await after.assigner.restore(PARTITION)
+
+        assert "100999" in before
+        assert has_before is None
+        assert restored.quarantined == {}
+        assert await after.stored(INTENTS, later.key or b"") == later.value
+        assert await after.assigner.recheck(PARTITION, TENANT) is None
+
+    run(scenario)
+
+
 def test_a_state_ahead_of_the_ledger_is_quarantined() -> None:
     async def scenario() -> None:
         restoring = await a_history()
@@ -166,7 +224,11 @@ def test_a_state_ahead_of_the_ledger_is_quarantined() -> None:
         key = intent_key(TENANT, IntentId(newest))
         restoring.append(INTENTS, key=key, message=ledger.states[newest])
 
-        assert "a state stands at seq" in await restoring.reason()
+        first = await restoring.reason()
+        warm = Restoring(restoring.world, restoring.store)
+
+        assert "a state stands at seq" in first
+        assert await warm.reason() == first
 
     run(scenario)
 
