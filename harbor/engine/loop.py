@@ -17,6 +17,7 @@ from harbor.engine.forgetting import Forgetting
 from harbor.engine.intake import Received, Rejected, take_in
 from harbor.engine.issuer import IssuerKeys
 from harbor.engine.observation import LoopObserver, SilentObserver
+from harbor.engine.pace import ABORTS_MAX, Pace
 from harbor.engine.ports import (
     AbortableError,
     CommandConsumer,
@@ -69,6 +70,7 @@ class HarborLoop:
         self._quarantines = Quarantines()
         self._suspects = Suspects(parts.preparation.store)
         self._forgetting = Forgetting(parts.preparation.store)
+        self._pace = Pace(parts.records_max)
         # Next input offset per partition that is being decided.
         self._next: dict[int, int] = {}
 
@@ -124,7 +126,7 @@ class HarborLoop:
     async def turn(self) -> None:
         """One batch, or one wait for it. Raises as `run`, and FencedError as it is."""
         # (1) The broker checks the generation, not the ownership: the metadata is older than the records.
-        consumed = await self._parts.consumer.consume(records_max=self._parts.records_max)
+        consumed = await self._parts.consumer.consume(records_max=self._pace.records_max)
         await self._change_ownership(consumed)
         await self._start_restored()
         self._check_positions(consumed.records)
@@ -172,8 +174,11 @@ class HarborLoop:
         """One transaction; False if it was aborted, and then nothing has happened."""
         self._parts.observer.began()
         await self._suspects.mark(share.records)
+        clock = self._parts.preparation.clock
         try:
+            began = clock.now()
             result = await self._decided(share)
+            took = clock.now() - began
             await self._written(result, group)
         except AbortableError as error:
             await self._abort(share, reason=str(error))
@@ -182,6 +187,7 @@ class HarborLoop:
             await self._suspects.acquit(share.records)
             raise
         await self._commit_locally(result)
+        self._pace.committed(len(share.records), took=took)
         return True
 
     async def _decided(self, share: Share) -> BatchResult:
@@ -267,6 +273,11 @@ class HarborLoop:
             raise
         await self._suspects.acquit(share.records)
         self._parts.observer.aborted(records=len(share.records), reason=reason)
+        self._pace.aborted(len(share.records))
+        if self._pace.is_stuck:
+            raise BrokerUnavailableError(
+                f"{ABORTS_MAX} transactions in a row were aborted: {reason}"
+            )
 
 
 def _first_offsets(records: Sequence[InputRecord]) -> dict[int, int]:

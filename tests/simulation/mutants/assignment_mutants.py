@@ -122,7 +122,7 @@ MUTANTS = (
                 texts=(
                     (
                         "await self._restore(frame, next_offset, warmth, states)",
-                        """await self._note(frame, next_offset)
+                        """await self._note(frame, next_offset, warmth, {})
     await self._restore(frame, next_offset, warmth, states)""",
                     ),
                 ),
