@@ -4,11 +4,12 @@ It is a cache of the changelogs. Here it is wiped only if it belongs to another 
 may be is the assignment's to judge (`harbor.engine.local_state`). Never because it disagrees.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+import re
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from rocksdict import BlockBasedOptions, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Options, Rdict, RdictIter, Snapshot, WriteBatch
 
 from harbor.adapters.client_thread import ClientThread
 from schemas.errors import ConfigurationError, OutageError
@@ -27,6 +28,16 @@ class StoreFullError(OutageError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"The local state at {path} can't be written: {reason}.")
+
+
+class StoreDamagedError(OutageError):
+    """RocksDB could not read what it once wrote: the folder's matter, and no command's or tenant's."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"The local state at {path} can't be read: {reason}. "
+            "It is a cache: stop this process, remove the folder, and the next start restores it from Kafka."
+        )
 
 
 class RocksDbStore:
@@ -55,7 +66,11 @@ class RocksDbStore:
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not None}
 
     def _values(self, raw: list[bytes]) -> list[bytes | None]:
-        found: list[bytes | None] = self._database.get(list(raw)) or []
+        try:
+            found: list[bytes | None] = self._database.get(list(raw)) or []
+        # rocksdict raises a bare Exception for every failure of RocksDB.
+        except Exception as error:
+            raise StoreDamagedError(self._path, str(error)) from error
         return found
 
     async def scan(
@@ -66,13 +81,28 @@ class RocksDbStore:
         begin = start if after is None else max(start, _raw(partition, namespace, after) + b"\0")
         offset = len(_raw(partition, namespace, b""))
         snapshot = await self._thread.call(self._database.snapshot)
-        items = cast("Iterator[tuple[bytes, bytes]]", iter(snapshot.items(from_key=begin)))
+        rows = await self._thread.call(lambda: _rows_from(snapshot, begin))
         while True:
-            page = await self._thread.call(lambda: _page(items, start))
+            page = await self._thread.call(lambda: self._page(rows, start))
             for key, value in page:
                 yield key[offset:], value
             if len(page) < _SCAN_RECORDS:
                 return
+
+    def _page(self, rows: RdictIter, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        page: list[tuple[bytes, bytes]] = []
+        while rows.valid() and len(page) < _SCAN_RECORDS:
+            key = cast("bytes", rows.key())
+            if not key.startswith(prefix):
+                return page
+            page.append((key, cast("bytes", rows.value())))
+            rows.next()
+        try:
+            # A damaged block ends the rows like their end does, and only this tells.
+            rows.status()
+        except Exception as error:
+            raise StoreDamagedError(self._path, str(error)) from error
+        return page
 
     async def write(self, writes: Mapping[int, Mapping[tuple[str, bytes], bytes | None]]) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -88,7 +118,6 @@ class RocksDbStore:
     def _write(self, batch: WriteBatch) -> None:
         try:
             self._database.write(batch)
-        # rocksdict raises a bare Exception for every failure of RocksDB.
         except Exception as error:
             raise StoreFullError(self._path, str(error)) from error
 
@@ -124,24 +153,20 @@ def _opened(path: Path) -> Rdict:
     try:
         return Rdict(str(path), options=_options())
     except Exception as error:
-        if "lock" in str(error).lower():
+        # "No locks available", "lock hold by current process": and not a b-lock checksum.
+        if re.search(r"\block", str(error).lower()):
             raise ConfigurationError(
                 f"{path} is another process's: give this one its own PAYBOND_HARBOR_SLOT"
             ) from error
         raise ConfigurationError(f"{path} can't be opened: {error}") from error
 
 
+def _rows_from(snapshot: Snapshot, begin: bytes) -> RdictIter:
+    rows = snapshot.iter()
+    rows.seek(begin)
+    return rows
+
+
 def _raw(partition: int, namespace: str, key: bytes) -> bytes:
     name = namespace.encode()
     return partition.to_bytes(4, "big") + bytes([len(name)]) + name + key
-
-
-def _page(items: Iterator[tuple[bytes, bytes]], prefix: bytes) -> list[tuple[bytes, bytes]]:
-    page: list[tuple[bytes, bytes]] = []
-    for key, value in items:
-        if not key.startswith(prefix):
-            break
-        page.append((key, value))
-        if len(page) == _SCAN_RECORDS:
-            break
-    return page

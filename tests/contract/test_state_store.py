@@ -1,6 +1,7 @@
 """Contract of `StateStore`: one write for all partitions, scans in key order and of one moment, drops of one."""
 
 import asyncio
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from harbor.adapters.memory.ports import MemoryStateStore
-from harbor.adapters.rocksdb_store import RocksDbStore, StoreFullError
+from harbor.adapters.rocksdb_store import (
+    RocksDbStore,
+    StoreDamagedError,
+    StoreFullError,
+)
 from harbor.engine.ports import StateStore
 from schemas.errors import ConfigurationError
 
@@ -251,6 +256,29 @@ async def test_a_full_disk_is_an_outage_in_a_write_and_again_in_close(tmp_path: 
     await again.close()
 
     assert found == [(b"before", b"1")]
+
+
+async def test_a_damaged_folder_is_an_outage_that_says_what_to_do_and_never_a_short_scan(
+    tmp_path: Path,
+) -> None:
+    """A scan that ends early would look like an index that has ended: what is due behind it would never be done."""
+    folder = tmp_path / "slot"
+    store = RocksDbStore(folder, identity=IDENTITY)
+    keys = [f"{number:06d}".encode() for number in range(20_000)]
+    await store.write({1: {(SPACE, key): os.urandom(100) for key in keys}})
+    store._database.flush()
+    await store.close()
+    table = max(folder.glob("*.sst"), key=lambda file: file.stat().st_size)
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
+    table.write_bytes(bytes(content))
+    damaged = RocksDbStore(folder, identity=IDENTITY)
+
+    with pytest.raises(StoreDamagedError, match="remove the folder"):
+        await scanned(damaged, 1)
+    with pytest.raises(StoreDamagedError, match="remove the folder"):
+        await damaged.get_many(1, [(SPACE, key) for key in keys])
+    await damaged.close()
 
 
 @contextmanager
