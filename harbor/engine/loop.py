@@ -202,6 +202,7 @@ class HarborLoop:
             raise
         # Twice it stopped the process; alone it can't take anybody with it.
         except Exception as error:  # noqa: BLE001
+            self._suspects.explain(share.records[0])
             return await self._given_up(share.records[0], error)
 
     def _intake(self, records: Sequence[InputRecord]) -> tuple[Received | Rejected, ...]:

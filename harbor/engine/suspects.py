@@ -6,7 +6,7 @@ third time, alone, and the offset is poison. An outage or a fence is nobody's fa
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harbor.engine.batch_lookup import StoreKey
 from harbor.engine.intake import Rejected, RejectReason
@@ -23,11 +23,19 @@ _MARK: StoreKey = ("attempts", b"deciding")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """`count` attempts to decide offsets first ≤ o < end of one partition did not end."""
+    """`count` attempts to decide offsets first ≤ o < end of one partition did not end.
+
+    `is_explained` = one of them was found to be to blame: the others are looked at alone still, and not blamed for it.
+    """
 
     first: int
     end: int
     count: int
+    is_explained: bool = False
+
+    @property
+    def is_decided_alone(self) -> bool:
+        return self.is_explained or self.count >= STOPS_BEFORE_ALONE
 
     def covers(self, offset: int) -> bool:
         return self.first <= offset < self.end
@@ -73,7 +81,7 @@ class Suspects:
         together: list[InputRecord] = []
         for record in records:
             mark = self._mark_of(record)
-            if mark is None or mark.count < STOPS_BEFORE_ALONE:
+            if mark is None or not mark.is_decided_alone:
                 together.append(record)
                 continue
             if together:
@@ -92,6 +100,13 @@ class Suspects:
             count = found.count + 1 if found is not None and is_again else 1
             self._current[partition] = Mark(first=first, end=end, count=count)
         await self._store.write({p: {_MARK: self._current[p].encoded()} for p in _ranges(records)})
+
+    def explain(self, record: InputRecord) -> None:
+        """The one to blame was found. Its neighbours have a stop to spare: the next may be a kill, and nobody's fault."""
+        found = self._found.get(record.partition)
+        if found is not None:
+            count = min(found.count, STOPS_BEFORE_ALONE - 1)
+            self._found[record.partition] = replace(found, count=count, is_explained=True)
 
     def settled(self, next_offsets: Mapping[int, int]) -> dict[int, dict[StoreKey, None]]:
         """The batch was committed: deletes for its own write; suspects that were passed are so no longer."""

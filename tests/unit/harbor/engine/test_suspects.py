@@ -137,6 +137,37 @@ def test_a_process_that_dies_without_a_word_is_counted_too(
     run(scenario)
 
 
+def test_what_lay_beside_the_one_to_blame_is_not_given_up_for_one_more_stop(
+    defect: Callable[[BaseException | None], None],
+) -> None:
+    """A process that is killed then would else take an innocent command, and its tenant, with it."""
+
+    async def scenario() -> None:
+        world = HarborWorld()
+        world.send(PROVISION, CREATE, POISON, AFTER)
+        defect(DefectError("secret"))
+        second = await stopped_twice(world, DefectError)
+        third = await started(world, after=second)
+
+        async def killed_with_the_one_after_it() -> None:
+            if third.witness.poisons:
+                third.faults.plan("transactions.flush before", Crash())
+            third.faults.meanwhile("transactions.commit after", killed_with_the_one_after_it)
+
+        third.faults.meanwhile("transactions.commit after", killed_with_the_one_after_it)
+        with pytest.raises(Crash):
+            await world.settle(third)
+        world.kafka.group("paybond-harbor").remove(third.name)
+        fourth = await started(world, after=third)
+        await world.settle(fourth)
+
+        assert [r.record.offset for r, _ in third.witness.poisons] == [2]
+        assert fourth.witness.poisons == []
+        assert [letter.offset for letter in world.dead_letters()] == [2]
+
+    run(scenario)
+
+
 def test_a_suspect_that_goes_well_alone_is_nobodys_fault(
     defect: Callable[[BaseException | None], None],
 ) -> None:
