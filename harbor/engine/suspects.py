@@ -102,7 +102,7 @@ class Suspects:
         await self._store.write({p: {_MARK: self._current[p].encoded()} for p in _ranges(records)})
 
     def explain(self, record: InputRecord) -> None:
-        """The one to blame was found. Its neighbours have a stop to spare: the next may be a kill, and nobody's fault."""
+        """The one to blame was found. Its neighbours have a stop to spare: the next may be nobody's fault."""
         found = self._found.get(record.partition)
         if found is not None:
             count = min(found.count, STOPS_BEFORE_ALONE - 1)
