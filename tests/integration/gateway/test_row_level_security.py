@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from gateway.adapters.postgres_reads import TenantReads, refuse_autocommit
+from gateway.auth.key_admin import AgentKeyRequest
 from schemas.errors import DatabaseUnavailableError
 from schemas.ids import TenantId
 from streams.runtime.postgres import open_pool, sql_blocks
@@ -34,6 +35,10 @@ VIEWS = (
 )
 OWN_TABLES = ("gateway.api_keys", "gateway.agent_keys", "gateway.outbox")
 ACME = TenantId("acme")
+# Both tenants trust one of this id.
+AGENT_KEY = AgentKeyRequest(
+    key_id="agent-1", public_key=bytes(32), purposes=("harbor.intent.fund",), expires_at=None
+)
 # All there are: a new file is tried by existing. `tenant.sql` is the wall itself.
 _SQL_FILES = sorted(
     file.name
@@ -45,7 +50,7 @@ _TENANT_CLAUSE = re.compile(r"(\w+\.)?tenant_id = %\(tenant_id\)s")
 
 @pytest.fixture(scope="module")
 def filled(module_postgres: FreshDatabase) -> FreshDatabase:
-    """Two tenants whose names begin alike, with rows in every table of the views."""
+    """Two tenants whose names begin alike, with rows in every table."""
     database = migrated(module_postgres)
     for tenant_id in ("acme", "acme-corp"):
         history = history_of(evidenced(), tenant_id)
@@ -56,6 +61,7 @@ def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     async def keys(gateway: RunningGateway) -> None:
         for tenant_id in ("acme", "acme-corp"):
             await gateway.issue(tenant_id)
+            await gateway.keys.trust(TenantId(tenant_id), AGENT_KEY)
         await gateway.stop_relay()
         # Rows that wait: the outbox has some of both tenants too.
         for tenant_id in ("acme", "acme-corp"):
@@ -83,7 +89,7 @@ def _count(connection: psycopg.Connection, table: str, tenant_id: str | None = N
     return int(row[0])
 
 
-@pytest.mark.parametrize("table", [*VIEWS, "gateway.api_keys", "gateway.outbox"])
+@pytest.mark.parametrize("table", [*VIEWS, *OWN_TABLES])
 @pytest.mark.parametrize("setting", [None, ""])
 def test_a_session_without_a_tenant_sees_no_row(
     filled: FreshDatabase, table: str, setting: str | None
@@ -99,7 +105,7 @@ def test_a_session_without_a_tenant_sees_no_row(
         assert _count(connection, table) >= 2
 
 
-@pytest.mark.parametrize("table", [*VIEWS, "gateway.api_keys", "gateway.outbox"])
+@pytest.mark.parametrize("table", [*VIEWS, *OWN_TABLES])
 def test_a_session_sees_its_own_tenants_rows_and_no_others(
     filled: FreshDatabase, table: str
 ) -> None:
@@ -138,7 +144,7 @@ VALUES: dict[str, object] = {
     "status": None,
     "operator_did": None,
     "after": "",
-    "key_ids": ["agent-1"],
+    "key_ids": [AGENT_KEY.key_id],
 }
 
 
@@ -158,6 +164,8 @@ def test_a_query_that_forgets_its_tenant_still_shows_no_other_ones_rows(
         connection.execute("SELECT set_config('paybond.tenant', 'nobody', true)")
         of_nobody = connection.execute(forgetful, values).fetchall()
 
+    # Of a query that shows nothing whatever it forgets nothing would be learnt.
+    assert with_clause != []
     assert sorted(map(repr, without_clause)) == sorted(map(repr, with_clause))
     assert of_nobody == []
 
