@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer, TopicPartition
 
 from deploy.local.demo import create_and_tell, terms_of
 from deploy.local.demo_plan import Story
@@ -17,8 +18,9 @@ from schemas.ids import TenantId
 from tests.e2e.conversations import planned, talk
 from tests.e2e.dead_letters import two_letters
 from tests.e2e.local_stack import BINARIES, LocalStack, running_stack
-from tests.e2e.operations_pages import FOLDER, pages, script_of
-from tests.support.brokers import LIBRARIES_VARIABLE, apache_libraries
+from tests.e2e.operations_pages import pages, script_of
+from tests.support.brokers import LIBRARIES_VARIABLE, ROOT, apache_libraries
+from tests.support.records import create_topic
 
 # On the embedded broker one command in some hundreds ended with a segmentation fault of the client library; operators
 # have Apache Kafka.
@@ -27,17 +29,41 @@ pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
 # Every command starts a Python; the machine may be busy.
 _SECONDS_MAX = 300
+_STRANGERS_TOPIC = "strangers-topic"
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
     with running_stack() as running:
-        (running.directory / "docs").symlink_to(FOLDER.parent)
+        for folder in ("docs", "deploy"):
+            (running.directory / folder).symlink_to(ROOT / folder)
         yield running
 
 
 @pytest.fixture(scope="module")
-def variables(stack: LocalStack) -> Mapping[str, str]:
+def hanging(stack: LocalStack) -> Iterator[TopicPartition]:
+    """The first record of a transaction that is open, on a topic that nobody of ours reads."""
+    bootstrap = stack.local_file()["kafka_bootstrap"]
+    create_topic(bootstrap, _STRANGERS_TOPIC)
+    stranger = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": "stranger",
+            # As long as the broker allows: the page is to end it, not the broker.
+            "transaction.timeout.ms": 900_000,
+            "log_level": 0,
+        }
+    )
+    stranger.init_transactions(_SECONDS_MAX)
+    stranger.begin_transaction()
+    stranger.produce(_STRANGERS_TOPIC, value=b"never committed")
+    assert stranger.flush(_SECONDS_MAX) == 0
+    yield TopicPartition(_STRANGERS_TOPIC, 0, 0)
+    stranger.purge()
+
+
+@pytest.fixture(scope="module")
+def variables(stack: LocalStack, hanging: TopicPartition) -> Mapping[str, str]:
     """What the pages' variables stand for in here."""
     intent = planned(Story.DONE)
     told = talk(stack, lambda client: create_and_tell(client, intent, terms_of(intent)))
@@ -54,6 +80,9 @@ def variables(stack: LocalStack) -> Mapping[str, str]:
     return {
         "TENANT": tenant,
         "INTENT": mine["intent_id"],
+        "TOPIC": hanging.topic,
+        "PARTITION": str(hanging.partition),
+        "OFFSET": str(hanging.offset),
         "LETTER": good,
         "NONSENSE": nonsense,
     }
