@@ -1,5 +1,6 @@
 """`paybond-harbor` on a real broker: a cluster is made, tenants begin, restarts lose nothing, misfits are refused."""
 
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -118,6 +119,26 @@ def test_a_restart_with_its_folder_is_warm_and_one_without_ends_the_same(site: S
     assert cold_events[partition]["was_current"] is False
     assert cold_events[partition]["next_offset"] == events[partition]["next_offset"]
     assert again.document["ledger_seq"] == 1
+
+
+def test_a_slot_whose_own_folder_was_deleted_reads_its_state_again_and_goes_on(site: Site) -> None:
+    partition = partition_of("acme", PARTITIONS)
+    with site.harbor() as first:
+        assert site.call(*CREATE).status == 0
+        assert first.stop() == 0
+    shutil.rmtree(site.folder / "harbor" / "0")
+    with site.harbor() as again:
+        again.wait_for("partition_started", PARTITIONS)
+        [restored] = [e for e in again.events("partition_restored") if e["partition"] == partition]
+        repeated = site.call(*CREATE)
+        other = site.call("tenants", "create", "acme", "--environment", "live")
+    stopped = site.call("quarantine", "list", "--json")
+
+    assert restored["was_current"] is False
+    assert restored["records"] > 0
+    assert repeated.document["ledger_seq"] == 1
+    assert "tenant_exists" in other.talk
+    assert stopped.document == []
 
 
 def test_a_tenant_that_does_not_agree_is_stopped_and_stays_so_until_it_does(site: Site) -> None:
