@@ -17,7 +17,9 @@ APACHE_TESTS := $(wildcard tests/e2e tests/integration tests/contract)
 APACHE_PROCESSES ?= 2
 APACHE_FLAGS := --apache-lane --numprocesses $(APACHE_PROCESSES) --dist loadfile --no-loadscope-reorder
 # The same tests as everywhere, with the numbers of `tests/support/depth.py` for those who have hours.
-DEEP_TESTS := $(wildcard tests/simulation tests/e2e/kills)
+DEEP_TESTS := $(wildcard tests/simulation tests/integration/harbor/test_compaction_storm.py tests/e2e/kills)
+# These have their Kafka in memory, and are left out on another broker.
+DEEP_EMBEDDED_TESTS := $(wildcard tests/integration/gateway/isolation/test_generated_requests.py)
 PYTEST_FLAGS ?= -q
 
 .PHONY: help venv lock test test-apache test-kills test-deep bench kafka check format lint types imports wheel-smoke demo clean
@@ -56,7 +58,8 @@ test-apache: kafka ## contract, integration and e2e tests on Apache Kafka; a ski
 test-kills: kafka ## 30 kills of every process over 20,000 commands, on Apache Kafka; about ten minutes
 	PAYBOND_TEST_DEPTH=long PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s tests/e2e/kills/test_kills.py
 
-test-deep: kafka ## simulation and kill tests with their deep numbers, on Apache Kafka; takes hours
+test-deep: kafka ## every test that has deep numbers, on Apache Kafka but for the generated requests; takes hours
+	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=embedded $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_EMBEDDED_TESTS)
 	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_TESTS)
 
 bench: kafka ## measure on Apache Kafka, print the figures, write .paybond/bench.json
