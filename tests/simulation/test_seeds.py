@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,14 +22,28 @@ _FOUND_SOMETHING = (1456, 2018, 5380, 6484, 20488, 23157)
 _ROOT = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """All seeds, and how long they took, the start of the processes included."""
+
+    runs: Sequence[Run]
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def runs() -> Sequence[Run]:
-    return tuple(run_many(range(by_depth(usual=1_000, deep=50_000))))
+def walk() -> Walk:
+    began = time.monotonic()
+    runs = tuple(run_many(range(by_depth(usual=1_000, deep=50_000))))
+    return Walk(runs=runs, seconds=time.monotonic() - began)
 
 
-def test_no_seed_breaks_a_rule(runs: Sequence[Run]) -> None:
-    found = [run.finding for run in runs if run.finding is not None]
+def test_no_seed_breaks_a_rule(walk: Walk, show_at_end: Callable[[str], None]) -> None:
+    found = [run.finding for run in walk.runs if run.finding is not None]
 
+    show_at_end(
+        f"simulator: {len(walk.runs)} seeds, {walk.seconds:.0f} s,"
+        f" {len(walk.runs) / walk.seconds:.0f} seeds/s"
+    )
     reports = [finding.report() for finding in found[:3]]
     assert not found, "\n\n".join([f"seeds {[finding.seed for finding in found]}", *reports])
 
@@ -39,9 +55,9 @@ def test_a_seed_that_once_broke_a_rule_does_not_any_more(seed: int) -> None:
     assert finding is None, finding.report()
 
 
-def test_every_kind_of_trouble_comes_up(runs: Sequence[Run]) -> None:
+def test_every_kind_of_trouble_comes_up(walk: Walk) -> None:
     counts: Counter[Fault] = Counter()
-    for run in runs:
+    for run in walk.runs:
         counts.update(run.faults)
     print("".join(f"\n{counts[fault]:8d}  {fault.value}" for fault in Fault))  # noqa: T201
 
