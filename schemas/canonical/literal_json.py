@@ -23,7 +23,9 @@ _INTEGER_MAX = 2**64 - 1
 _PLAIN_EXPONENT_MIN = -5
 _PLAIN_EXPONENT_MAX = 15
 
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# A string that nobody closes is one token up to the end, and nothing in it is tried twice (`*+`): else each of its
+# quotes would begin a search to the end of the body, which takes minutes of one that is full of them.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,22 @@ _documents: st.SearchStrategy[Json] = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4),
     max_leaves=12,
 )
+_brackets = st.text('[]{}"\\\\a', max_size=8)
+_documents_with_brackets_in_texts: st.SearchStrategy[Json] = st.recursive(
+    _brackets,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_brackets, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def _depth(document: Json) -> int:
+    match document:
+        case list():
+            return 1 + max(map(_depth, document), default=0)
+        case dict():
+            return 1 + max(map(_depth, document.values()), default=0)
+        case _:
+            return 0
 
 
 def _raw(vector: Vector) -> bytes:
@@ -164,6 +180,28 @@ def test_depth_is_refused_past_its_limit_and_not_at_it() -> None:
 def test_a_string_does_not_hide_the_depth_that_follows_it() -> None:
     with pytest.raises(JsonInvalidError, match="nested"):
         parse(b'{"a\\"]]]}":' + b"[" * 64 + b"]" * 64 + b"}")
+
+
+@given(_documents_with_brackets_in_texts)
+def test_the_depth_of_a_document_is_that_of_its_containers_and_not_of_its_texts(
+    document: Json,
+) -> None:
+    written = canonical(document)
+    depth = _depth(document)
+
+    assert parse(written, depth_max=depth) == document
+    if depth:
+        with pytest.raises(JsonInvalidError, match="nested"):
+            parse(written, depth_max=depth - 1)
+
+
+@pytest.mark.parametrize("end", [b"", b"\\"])
+def test_a_string_that_is_never_closed_is_read_once(end: bytes) -> None:
+    # As long as a body may be. Read once it takes milliseconds, once per quote more than ten minutes.
+    quotes = b"[" * 65 + b'"' + b'\\"' * 260_000 + end
+
+    with pytest.raises(JsonInvalidError):
+        parse(quotes)
 
 
 def test_a_number_is_exact_and_knows_whether_it_is_an_integer_literal() -> None:
