@@ -129,7 +129,9 @@ async def parts(
         await outcomes.start()
         stack.push_async_callback(outcomes.close)
         publisher = KafkaCommandPublisher(
-            client_settings(settings, client_id=PROGRAM), partitions=settings.kafka_partitions
+            client_settings(settings, client_id=PROGRAM),
+            partitions=settings.kafka_partitions,
+            seconds=settings.command_wait_seconds,
         )
         stack.push_async_callback(asyncio.to_thread, publisher.close)
         command_path, read_path, guard = _paths(settings, admin, waiters, publisher, on_answered)

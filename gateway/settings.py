@@ -25,7 +25,7 @@ class GatewaySettings(SharedSettings):
     private_port: int = Field(default=8081, gt=0, lt=65536)
     """Its port."""
     command_wait_seconds: float = Field(default=5.0, gt=0)
-    """How long a request waits for its command to be decided before it is answered 202 or 503."""
+    """How long a request waits for Kafka to have its command (else 503), then for its decision (else 202 or 503)."""
     rail_wait_seconds: float = Field(default=0.5, ge=0)
     """How much longer it waits for a rail's answer, so that a fast rail needs no polling."""
     issuer_key: SecretStr

@@ -29,6 +29,9 @@ _log = structlog.get_logger("gateway")
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 1000
 _METADATA_SECONDS = 10.0
+_LINGER_MILLISECONDS = 1
+# librdkafka takes 0 for "for ever", and refuses a time that is not longer than the linger.
+_MESSAGE_TIMEOUT_MILLISECONDS_MIN = 10
 # librdkafka names its own conditions with a leading underscore; it reconnects after each of these.
 _PASSING = frozenset(
     {
@@ -41,23 +44,42 @@ _PASSING = frozenset(
 
 
 class KafkaCommandPublisher:
-    """Produces with acks=all and an idempotent producer: our own retries never double a command."""
+    """Produces with acks=all and an idempotent producer: our own retries never double a command.
 
-    def __init__(self, config: Mapping[str, Any], *, partitions: int) -> None:
+    `seconds` = how long a command is tried. librdkafka would go on for five minutes and then send what its caller was
+    told long ago is not known; one that arrives after its 503 all the same is the command that a retry names too.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, partitions: int, seconds: float) -> None:
         self._partitions = partitions
+        self._seconds = seconds
+        timeout_milliseconds = max(_MESSAGE_TIMEOUT_MILLISECONDS_MIN, int(seconds * 1000))
         self._producer = AcknowledgedProducer(
-            {**config, "enable.idempotence": True, "linger.ms": 1}, name="command-publisher"
+            {
+                **config,
+                "enable.idempotence": True,
+                "linger.ms": _LINGER_MILLISECONDS,
+                "message.timeout.ms": timeout_milliseconds,
+            },
+            name="command-publisher",
         )
 
     async def publish(self, record: CommandRecord) -> None:
         """Returns when acknowledged. Raises BrokerUnavailableError: the command may or may not be there."""
-        await self._producer.produce(
-            COMMANDS,
-            key=record.tenant_id.encode(),
-            value=record.value,
-            headers=record.headers,
-            partition=partition_of(record.tenant_id, self._partitions),
-        )
+        try:
+            # librdkafka looks once a second for what has waited too long; a caller is answered in time.
+            async with asyncio.timeout(self._seconds):
+                await self._producer.produce(
+                    COMMANDS,
+                    key=record.tenant_id.encode(),
+                    value=record.value,
+                    headers=record.headers,
+                    partition=partition_of(record.tenant_id, self._partitions),
+                )
+        except TimeoutError as error:
+            raise BrokerUnavailableError(
+                f"a command was not acknowledged within {self._seconds:g} s"
+            ) from error
 
     def close(self) -> None:
         self._producer.close()

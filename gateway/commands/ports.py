@@ -23,7 +23,7 @@ class CommandRecord:
 
 class CommandPublisher(Protocol):
     async def publish(self, record: CommandRecord) -> None:
-        """Returns when all replicas have it. Raises BrokerUnavailableError: then nobody knows."""
+        """Returns when all replicas have it. Raises BrokerUnavailableError, in time to answer: nobody knows."""
 
 
 class ApiKeys(Protocol):

@@ -1,7 +1,7 @@
 """A mutating request from its bytes to its answer, in the contract's order of refusals.
 
     1. credential  2. tenant assertion  3. permission  4. in flight  5. JSON  6. proof  7. shape
-    8. register the waiter, then produce (acks=all), then wait
+    8. register the waiter, then produce (acks=all; no acknowledgement in time = 503), then wait
     9. answer: a pure function of the outcome; not known in time = 202 where the tables know the intent, else 503
 
 After 7 nothing is refused here any more: what follows is Harbor's.
