@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from streams.runtime.metrics import Metrics
 
-# Requests in flight get this long to be answered when the program ends.
+# Requests in flight get this long to be answered when the program ends; half of what `paybond-local` waits for one.
 SHUTDOWN_SECONDS = 10
 # None = ready; else why not.
 Readiness = Callable[[], str | None]
@@ -56,7 +56,15 @@ class _Server(uvicorn.Server):
 
 async def serve_until(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. A port that is taken ends the program (SystemExit of uvicorn, status 1)."""
-    server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = _Server(config)
     serving = asyncio.create_task(server.serve())
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
