@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from streams.runtime.bounded_http import BoundedHttp
 from streams.runtime.metrics import Metrics
 
 # Requests in flight get this long to be answered when the program ends; half of what `paybond-local` waits for one.
@@ -60,6 +61,7 @@ async def serve_until(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event
         app,
         host=host,
         port=port,
+        http=BoundedHttp,
         log_level="warning",
         lifespan="off",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
