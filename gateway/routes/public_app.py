@@ -23,6 +23,8 @@ class PublicApp(FastAPI):
             # Interactive pages would load scripts from elsewhere; the document itself is enough.
             docs_url=None,
             redoc_url=None,
+            # A slash too many is no path of the contract; a redirect would send the bearer to whatever Host was named.
+            redirect_slashes=False,
         )
         for router in ROUTERS:
             self.include_router(router)

@@ -1,9 +1,12 @@
 """The OpenAPI document and the list of routes: complete, with examples, and nothing twice."""
 
+import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
+from gateway.app import create_app
 from gateway.routes.health import readiness_of
 from gateway.routes.public_app import PublicApp
 from schemas.messages.refusals import REFUSALS
@@ -54,6 +57,22 @@ def _operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/auth/principal/", "/harbor/operator/v1/intents/", "/harbor/intents//fund"]
+)
+def test_a_path_with_a_slash_too_many_is_none(path: str) -> None:
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(app=create_app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
+            return await http.get(path)
+
+    answer = asyncio.run(asked())
+
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+    assert "location" not in answer.headers
 
 
 def test_every_route_of_the_contract_is_there_and_no_other(document: dict[str, Any]) -> None:

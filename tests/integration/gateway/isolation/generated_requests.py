@@ -147,7 +147,7 @@ def _path_values(random: Random, operation: Operation, tenants: TwoTenants) -> d
         if chance < 0.75:
             values[name] = random.choice(list(known))
         else:
-            values[name] = nobodys if chance < 0.85 else random.choice(JUNK_TEXTS[1:])
+            values[name] = nobodys if chance < 0.85 else random.choice(JUNK_TEXTS)
     return values
 
 
