@@ -7,12 +7,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth.permissions import Permission
-from gateway.commands.answers import Secrets, result_members
+from gateway.commands.answers import Secrets, compact, result_members
 from gateway.commands.operation_id import KEPT, read_operation_id
 from gateway.edge.refused import RefusedError
 from gateway.queries.operations import find_outcome
 from gateway.routes.errors import refusals_of_read
-from gateway.routes.reading import JsonDocument, ReadPathOf, json_response, reading, shows, takes
+from gateway.routes.reading import (
+    JsonDocument,
+    ReadPathOf,
+    document_response,
+    reading,
+    shows,
+    takes,
+)
 from schemas.instants import format_instant
 from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus
 
@@ -40,14 +47,14 @@ async def read_operation(request: Request, path: ReadPathOf, operation_id: str) 
     if path.clock.now() - operation.started_at > KEPT:
         raise RefusedError("operation_expired")
     outcome = await find_outcome(path.reads, asked.tenant_id, operation.command_id)
-    return json_response(
-        {
-            "tenant_id": asked.tenant_id,
-            "operation_id": operation_id,
-            "started_at": format_instant(operation.started_at),
-            **operation_members(outcome, path.secrets),
-        }
-    )
+    document = {
+        "tenant_id": asked.tenant_id,
+        "operation_id": operation_id,
+        "started_at": format_instant(operation.started_at),
+        **operation_members(outcome, path.secrets),
+    }
+    # As the answer itself is written: a predicate's path may have an array step of any size, which orjson refuses.
+    return document_response(compact(document))
 
 
 def operation_members(outcome: Outcome | None, secrets: Secrets) -> JsonDocument:

@@ -15,6 +15,7 @@ from gateway.routes.intents import IntentIdPath
 from gateway.routes.reading import (
     CURSOR,
     ReadPathOf,
+    document_response,
     json_response,
     limit_parameter,
     parameter,
@@ -145,9 +146,7 @@ async def summary(request: Request, path: ReadPathOf) -> Response:
         "totals": [totals_item(row) for row in rows],
     }
     # Sums may be larger than 64 bits, which orjson does not write.
-    return Response(
-        compact(document), headers={"cache-control": "no-store"}, media_type="application/json"
-    )
+    return document_response(compact(document))
 
 
 def _seq_of(position: str) -> int:

@@ -59,9 +59,14 @@ async def reading(request: Request, permission: Permission, *known: str) -> Read
 
 
 def json_response(document: object, http_status: int = 200) -> Response:
+    """No integer of `document` has more than 64 bits: orjson refuses those; else `document_response`."""
+    return document_response(orjson.dumps(document), http_status)
+
+
+def document_response(content: bytes, http_status: int = 200) -> Response:
     """A tenant's data must not stay in a shared cache."""
     return Response(
-        content=orjson.dumps(document),
+        content=content,
         status_code=http_status,
         headers={"cache-control": "no-store"},
         media_type="application/json",

@@ -17,6 +17,7 @@ from tests.support.domain_world import World, evidenced, settling
 pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 
 _STARTED = T0 + timedelta(minutes=1)
+_FAR_STEP = 10**38
 
 
 def _world() -> World:
@@ -26,11 +27,19 @@ def _world() -> World:
     return world
 
 
+def _far_step() -> World:
+    """A predicate about an array position that no 64 bits hold."""
+    path = f'["items",{_FAR_STEP}]'.encode()
+    predicate = b'{"version":1,"root":{"op":"exists","path":' + path + b"}}"
+    return evidenced(predicate=predicate)
+
+
 @pytest.fixture(scope="module")
 def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     database = migrated(module_postgres)
     store(database, history_of(_world(), "acme"))
     store(database, history_of(evidenced(), "acme-corp"))
+    store(database, history_of(_far_step(), "acme-far"))
     return database
 
 
@@ -67,6 +76,21 @@ def test_a_done_operation_shows_its_result(filled: FreshDatabase) -> None:
         assert answer.json()["result"]["tenant"] == "acme"
         assert answer.json()["result"]["intent_id"] == outcome.intent_id
         assert answer.json()["result"]["predicate_passed"] is True
+
+    run(filled, scenario)
+
+
+def test_a_result_shows_an_array_step_of_any_size(filled: FreshDatabase) -> None:
+    outcome = next(o for o in _far_step().outcomes.values() if o.command_kind == "SubmitEvidence")
+
+    async def scenario(gateway: RunningGateway) -> None:
+        path = _path(outcome.command_id, tenant_id="acme-far")
+
+        answer = await gateway.get(path, await gateway.bearer("acme-far"))
+
+        assert answer.status_code == 200
+        (clause,) = answer.json()["result"]["predicate_evaluation"]["trace"]
+        assert clause["path"] == ["items", _FAR_STEP]
 
     run(filled, scenario)
 
