@@ -20,7 +20,7 @@ _SECRET_BYTES_MIN = 8
 _SHAPES: Final[Mapping[str, "re.Pattern[bytes]"]] = {
     name: re.compile(pattern)
     for name, pattern in {
-        "an API key": rb"paybond_sk_(?:sandbox|live)_[0-9a-f]{32}_[0-9a-f]{8}",
+        "an API key": rb"paybond_[sr]k_(?:sandbox|live)_[0-9a-f]{32}_[0-9a-f]{8}",
         "a bearer": rb"(?i)bearer[ =:'\"]+[a-z0-9._~+/-]{16}",
         # Base64url of a JSON object: a proof header, a session token, a capability token.
         "a proof or token": rb"eyJ[A-Za-z0-9_-]{40}",

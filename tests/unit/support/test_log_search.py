@@ -69,6 +69,7 @@ def test_base64_of_something_with_a_key_in_it_is_found_at_every_alignment(
     "line",
     [
         f"paybond_sk_sandbox_{'0' * 32}_{'a' * 64}",
+        f"paybond_rk_live_{'0' * 32}_{'a' * 64}",
         f"{{'authorization': 'Bearer {'t' * 24}'}}",
         "x-paybond-agent-recognition-proof: "
         + header_value(
