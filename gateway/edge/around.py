@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.edge.raw_request import REQUEST_ID_HEADER, check_headers, request_id_of
@@ -51,9 +51,12 @@ class Around:
             await self._app(scope, receive, send_named)
         except RefusedError as error:
             await refused_response(error, request_id)(scope, receive, send_named)
+        # Nobody is there to be answered, and an answer that nobody got is not counted.
+        except ClientDisconnect:
+            _log.info("client_left", path=scope["path"])
         # The program's top for one request: it ends that request, and the caller learns only that it did.
         except Exception as error:  # noqa: BLE001
-            _log.exception("request_failed", path=request.url.path, error=type(error).__name__)
+            _log.exception("request_failed", path=scope["path"], error=type(error).__name__)
             # An answer that has begun can't become another one: the server ends its connection.
             if not begun:
                 internal = RefusedError("internal_error")

@@ -9,9 +9,11 @@ import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from structlog.testing import capture_logs
 
 from gateway.edge import envelope
 from gateway.edge.around import Around
+from gateway.edge.raw_request import read_body
 
 SECRET = "what nobody may read"
 
@@ -23,6 +25,10 @@ def an_app(counted: list[tuple[str, int]]) -> FastAPI:
     @app.get("/things/{thing_id}")
     async def thing(thing_id: str, request: Request) -> Response:
         return PlainTextResponse(f"{thing_id} {request.state.request_id}")
+
+    @app.post("/bodies")
+    async def bodies(request: Request) -> Response:
+        return Response(await read_body(request))
 
     @app.get("/broken")
     async def broken() -> Response:
@@ -118,6 +124,39 @@ def test_an_answer_that_breaks_when_it_has_begun_gets_no_second_one(
     assert [message["type"] for message in sent].count("http.response.start") == 1
     assert sent[-1] == {"type": "http.response.body", "body": b"begun", "more_body": True}
     assert counted == [("/half", 200)]
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure_and_no_answer(
+    counted: list[tuple[str, int]],
+) -> None:
+    sent: list[Any] = []
+    received = iter(
+        [
+            {"type": "http.request", "body": b"{", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "method": "POST",
+        "path": "/bodies",
+        "headers": [],
+        "query_string": b"",
+    }
+    with capture_logs() as logged:
+        asyncio.run(an_app(counted)(scope, receive, send))
+
+    assert sent == []
+    assert counted == []
+    assert [line["event"] for line in logged] == ["client_left"]
 
 
 def test_another_protocol_passes_untouched() -> None:
