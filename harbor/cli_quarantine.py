@@ -21,8 +21,8 @@ from harbor.cli_options import (
     show,
     tenant_of,
 )
-from harbor.engine.agreement import found_in_topics
 from harbor.engine.provisioning import Operator, release_command
+from harbor.inspection.stopped_tenants import stopped_tenants
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.messages.avro_codec import decode_as
@@ -30,6 +30,7 @@ from schemas.messages.commands import Command
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.messages.tips import Position
 from schemas.topics import COMMANDS, POSITIONS
+from streams.runtime.clock import SystemClock
 
 app = typer.Typer(help="Tenants that are stopped, and why.", no_args_is_help=True)
 
@@ -110,7 +111,9 @@ async def _decided(settings: HarborSettings, command: Command, *, wait: timedelt
 async def _list(settings: HarborSettings) -> list[dict[str, str]]:
     reader = log_reader(settings, client_id="paybond-harbor-cli")
     try:
-        found = await found_in_topics(reader, partitions=settings.kafka_partitions)
+        found = await stopped_tenants(
+            reader, clock=SystemClock(), partitions=settings.kafka_partitions
+        )
     finally:
         await reader.close()
     return [

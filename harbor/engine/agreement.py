@@ -3,7 +3,7 @@
 What does not agree is never repaired: the tenant is stopped with the reason, and everything stays as it is.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harbor.engine.ports import LogReader, LogRecord
@@ -18,7 +18,6 @@ from schemas.messages.tips import SignedCheckpoint, Tip
 from schemas.partitioner import partition_of
 from schemas.topics import (
     CHECKPOINTS,
-    INTENTS,
     TIPS,
     ledger_key,
     ledger_topic,
@@ -221,60 +220,3 @@ async def served_sizes(
         else:
             served.known_to = min(served.known_to, record.offset)
     return served
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
-    """A tenant that is stopped: `found_by` a command that stopped Harbor, or topics that do not agree."""
-
-    tenant_id: TenantId
-    found_by: str
-    reason: str
-
-
-async def found_in_topics(reader: LogReader, *, partitions: int) -> list[Stopped]:
-    """For operators: what any owner would find, without a local store. Raises BrokerUnavailableError, CodecError."""
-    topics = await reader.ledger_topics()
-    found: list[Stopped] = []
-    for partition in range(partitions):
-        rows = _found_in_partition(reader, partition, partitions, topics)
-        found += [stopped async for stopped in rows]
-    return sorted(found, key=lambda stopped: (stopped.tenant_id, stopped.found_by))
-
-
-async def _found_in_partition(
-    reader: LogReader, partition: int, partitions: int, topics: frozenset[str]
-) -> AsyncIterator[Stopped]:
-    ends: Mapping[str, int] = {
-        topic: await reader.stable_offset(topic, partition)
-        for topic in (TIPS, INTENTS, CHECKPOINTS)
-    }
-    states = StatesSeen()
-    tips = await tips_on_topic(reader, partition, end=ends[TIPS], states=states)
-    start = await reader.beginning_offset(CHECKPOINTS, partition)
-    served = await served_sizes(
-        reader, partition, start=start, end=ends[CHECKPOINTS], states=states
-    )
-    start = await reader.beginning_offset(INTENTS, partition)
-    async for record in reader.read(INTENTS, partition, start=start, end=ends[INTENTS]):
-        if record.key is not None and record.value is not None:
-            states.see(record.key, record.value)
-    for tenant_id, state in states.tenants.items():
-        if state.quarantine is not None:
-            yield Stopped(tenant_id=tenant_id, found_by="command", reason=state.quarantine.reason)
-    tenants = tenants_of_partition(topics, partition=partition, partitions=partitions)
-    for tenant_id in tenants | tips.keys() | states.newest_seq.keys() | states.unreadable.keys():
-        has_topic = ledger_topic(tenant_id) in topics
-        reason = disagreement(
-            tenant_id,
-            Standing(
-                tip=tips.get(tenant_id),
-                end=await ledger_end(reader, tenant_id) if has_topic else (),
-                has_topic=has_topic,
-                newest_seq=states.newest_seq.get(tenant_id, 0),
-                served_size=served.sizes.get(tenant_id, 0),
-                unreadable=states.unreadable.get(tenant_id),
-            ),
-        )
-        if reason is not None:
-            yield Stopped(tenant_id=tenant_id, found_by="topics", reason=reason)
