@@ -24,11 +24,17 @@ from harbor.cli_options import (
 from harbor.dead_letters.reading import Letter, read_letters
 from harbor.dead_letters.replay import (
     Replayed,
-    decided_before,
     disposition_of,
     replay,
     why_not_replay,
     write_disposition,
+)
+from harbor.dead_letters.standing import (
+    LetterStanding,
+    decided_before,
+    letters_with_standing,
+    standing_of,
+    why_not_discard,
 )
 from harbor.engine.provisioning import Operator
 from harbor.settings import HarborSettings
@@ -56,23 +62,24 @@ def list_letters(
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
 ) -> None:
-    """Letters that nobody has decided about, oldest first; the topic keeps 30 days."""
+    """Letters that are not done with, oldest first; the topic keeps 30 days.
+
+    One that was replayed stays until its command is decided.
+    """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
     only = None if tenant is None else tenant_of(tenant)
-    letters = run_tool(_letters(settings))
     rows = [
-        letter
-        for letter in sorted(letters.values(), key=lambda one: (one.buried_at, one.letter_id))
-        if (is_all or letter.is_open) and only in (None, letter.tenant_id)
+        (letter, standing)
+        for letter, standing in run_tool(_letters(settings))
+        if (is_all or standing.is_open) and only in (None, letter.tenant_id)
     ]
     if as_json:
-        show([_document(letter) for letter in rows])
+        show([_document(letter, standing) for letter, standing in rows])
         return
-    for letter in rows:
-        done = "" if letter.is_open else f"\t{letter.dispositions[-1].action.value}"
+    for letter, standing in rows:
         typer.echo(
             f"{letter.letter_id}\t{format_instant(letter.buried_at)}\t{letter.tenant_id or '-'}"
-            f"\t{letter.letter.reason}{done}"
+            f"\t{letter.letter.reason}\t{standing.value}"
         )
 
 
@@ -86,8 +93,10 @@ def show_letter(
     """One letter, without its bytes: what it was, why it lies here, and whether it may be replayed."""
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
     found, decided = run_tool(_one(settings, letter))
-    why_not = why_not_replay(found, decided=decided, now=SystemClock().now())
-    show(_document(found) | {"command": _command(found), "replay_refused": why_not})
+    now = SystemClock().now()
+    why_not = why_not_replay(found, decided=decided, now=now)
+    standing = standing_of(found, decided=decided, now=now)
+    show(_document(found, standing) | {"command": _command(found), "replay_refused": why_not})
 
 
 @app.command("replay")
@@ -129,9 +138,17 @@ def discard_letter(
     partitions: PartitionsOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Decide that a letter is done with: it stays readable, is listed no more, and is never replayed."""
+    """Decide that a letter is done with: it stays readable, is listed no more, and is never replayed.
+
+    Exit 1: its replay was decided.
+    """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
-    found, _ = run_tool(_one(settings, letter))
+    found, decided = run_tool(_one(settings, letter))
+    standing = standing_of(found, decided=decided, now=SystemClock().now())
+    why_not = why_not_discard(standing, decided=decided)
+    if why_not is not None:
+        show({"letter_id": found.letter_id, "result": "refused", "message": why_not})
+        raise typer.Exit(1)
     if dry_run:
         show({"letter_id": found.letter_id, "result": "dry_run"})
         return
@@ -139,9 +156,12 @@ def discard_letter(
     show({"letter_id": found.letter_id, "result": "discarded"})
 
 
-async def _letters(settings: HarborSettings) -> dict[str, Letter]:
+async def _letters(settings: HarborSettings) -> list[tuple[Letter, LetterStanding]]:
+    """Oldest first."""
     async with _reader(settings) as reader:
-        return dict(await read_letters(reader, partitions=settings.kafka_partitions))
+        return await letters_with_standing(
+            reader, partitions=settings.kafka_partitions, now=SystemClock().now()
+        )
 
 
 async def _one(settings: HarborSettings, letter_id: str) -> tuple[Letter, Outcome | None]:
@@ -203,7 +223,7 @@ async def _reader(settings: HarborSettings) -> AsyncIterator[KafkaLogReader]:
         await reader.close()
 
 
-def _document(letter: Letter) -> dict[str, Any]:
+def _document(letter: Letter, standing: LetterStanding) -> dict[str, Any]:
     buried = letter.letter
     return {
         "letter_id": letter.letter_id,
@@ -212,6 +232,7 @@ def _document(letter: Letter) -> dict[str, Any]:
         "tenant_id": letter.tenant_id,
         "command_id": buried.command_id,
         "reason": buried.reason,
+        "standing": standing.value,
         "attempts": buried.attempts,
         "copies": letter.copies,
         "bytes": None if buried.value is None else len(buried.value),

@@ -11,7 +11,7 @@ from harbor.engine.ports import LogReader
 from schemas.errors import IntegrityError
 from schemas.messages.avro_codec import decode, decode_as
 from schemas.messages.commands import Command
-from schemas.messages.operations import DeadLetter, DeadLetterDisposition
+from schemas.messages.operations import DeadLetter, DeadLetterDisposition, LetterAction
 from schemas.topics import DEAD_LETTERS, dead_letter_key
 
 _log = structlog.get_logger("dead_letters")
@@ -34,9 +34,10 @@ class Letter:
         return letter_id_of(self.letter)
 
     @property
-    def is_open(self) -> bool:
-        """Whether nobody has decided about it yet."""
-        return not self.dispositions
+    def replayed_at(self) -> datetime | None:
+        """When somebody last decided to send it again; what became of that is not said here."""
+        replays = [one for one in self.dispositions if one.action is LetterAction.REPLAY]
+        return replays[-1].decided_at if replays else None
 
     @property
     def command(self) -> Command | None:

@@ -21,15 +21,14 @@ from harbor.engine.batch_lookup import IDEMPOTENCY_WINDOW
 from harbor.engine.intake import RejectReason
 from harbor.engine.ports import Clock, LogReader
 from harbor.engine.provisioning import CommandDesk, Operator
-from schemas.errors import BrokerUnavailableError, IntegrityError
-from schemas.ids import CommandId, TenantId, is_tenant_id
-from schemas.messages.avro_codec import decode_as, encode
+from schemas.errors import BrokerUnavailableError
+from schemas.messages.avro_codec import encode
 from schemas.messages.command_sealing import command_headers
 from schemas.messages.commands import Command
 from schemas.messages.operations import DeadLetterDisposition, LetterAction
-from schemas.messages.outcomes import Outcome, OutcomeStatus
+from schemas.messages.outcomes import Outcome
 from schemas.partitioner import partition_of
-from schemas.topics import COMMANDS, DEAD_LETTERS, GROUP_HARBOR, OUTCOMES, outcome_key
+from schemas.topics import COMMANDS, DEAD_LETTERS, GROUP_HARBOR
 
 # The broker's clock is not ours: within this much of the window's end a replay might be decided beyond it.
 _MARGIN = timedelta(hours=1)
@@ -56,30 +55,6 @@ class Replayed:
     buried_again: str | None = None
 
 
-async def decided_before(reader: LogReader, letter: Letter, *, partitions: int) -> Outcome | None:
-    """The newest outcome of the letter's command that decided something, in the 7 days that the topic keeps.
-
-    Raises BrokerUnavailableError.
-    """
-    command = letter.command
-    if command is None or not is_tenant_id(command.tenant_id):
-        return None
-    key = outcome_key(TenantId(command.tenant_id), CommandId(command.command_id))
-    partition = partition_of(command.tenant_id, partitions)
-    found: Outcome | None = None
-    start = await reader.beginning_offset(OUTCOMES, partition)
-    end = await reader.stable_offset(OUTCOMES, partition)
-    async for record in reader.read(OUTCOMES, partition, start=start, end=end):
-        if record.key != key or record.value is None:
-            continue
-        try:
-            outcome = decode_as(Outcome, record.value)
-        except IntegrityError:
-            continue
-        found = found if outcome.status is OutcomeStatus.RETRY else outcome
-    return found
-
-
 def why_not_replay(letter: Letter, *, decided: Outcome | None, now: datetime) -> str | None:
     """Step 1, in this order; None = it may be sent."""
     buried, command = letter.letter, letter.command
@@ -96,14 +71,14 @@ def why_not_replay(letter: Letter, *, decided: Outcome | None, now: datetime) ->
         return f"{reason}: the same bytes would be refused again; find out who wrote them"
     if command is None:
         return "its bytes still can't be decoded by this release"
+    if decided is not None:
+        return f"it was decided since: {decided.status.value}"
     if any(one.action is LetterAction.DISCARD for one in letter.dispositions):
         return "it was discarded"
     if command.not_after is not None and now > command.not_after:
         return "its time has passed (not_after): whoever sent it must ask again"
     if now - buried.recorded_at > IDEMPOTENCY_WINDOW - _MARGIN:
         return "it is too old: after 24 h Harbor can't tell whether it was decided since"
-    if decided is not None:
-        return f"it was decided since: {decided.status.value}"
     return None
 
 

@@ -12,11 +12,17 @@ from harbor.adapters.memory.ports import MemoryLogReader
 from harbor.dead_letters.reading import Letter, read_letters
 from harbor.dead_letters.replay import (
     Replayed,
-    decided_before,
     disposition_of,
     replay,
     why_not_replay,
     write_disposition,
+)
+from harbor.dead_letters.standing import (
+    LetterStanding,
+    decided_before,
+    letters_with_standing,
+    standing_of,
+    why_not_discard,
 )
 from harbor.engine.provisioning import Operator
 from schemas.errors import BrokerUnavailableError
@@ -173,9 +179,10 @@ def test_a_replay_after_its_time_is_refused_by_the_judge_and_by_harbor() -> None
         late = replace(FUND, not_after=world.clock.now() + timedelta(minutes=10))
         letter = await buried(world, late)
         world.clock.advance(timedelta(minutes=11))
+        refused = await judged(world, letter)
         replayed = await sent_again(world, letter)
 
-        assert "not_after" in (await judged(world, letter) or "")
+        assert "not_after" in (refused or "")
         assert replayed.outcome is not None
         assert replayed.outcome.refusal is not None
         assert replayed.outcome.refusal.code == "command_expired"
@@ -260,24 +267,121 @@ def test_nobody_hearing_is_an_outage_not_a_success() -> None:
     run(scenario)
 
 
-def test_a_disposition_lies_beside_its_letter_and_closes_it() -> None:
+async def disposed(world: HarborWorld, letter: Letter, action: LetterAction) -> Letter:
+    disposition = disposition_of(
+        letter, action, reason=REASON, operator=OPERATOR, now=world.clock.now()
+    )
+    await write_disposition(Sender(world), disposition, partitions=PARTITIONS)
+    (found,) = await letters(world)
+    assert found.dispositions[-1] == disposition
+    return found
+
+
+async def standing(world: HarborWorld) -> LetterStanding:
+    """Of the one letter, as it is listed."""
+    ((_, found),) = await letters_with_standing(
+        reader_of(world), partitions=PARTITIONS, now=world.clock.now()
+    )
+    return found
+
+
+def test_a_discard_lies_beside_its_letter_and_closes_it() -> None:
     async def scenario() -> None:
         world = HarborWorld()
         await world.decide(PROVISION, CREATE)
         letter = await buried(world, FUND)
-        disposition = disposition_of(
-            letter, LetterAction.DISCARD, reason=REASON, operator=OPERATOR, now=world.clock.now()
-        )
-        await write_disposition(Sender(world), disposition, partitions=PARTITIONS)
-        (closed,) = await letters(world)
+        before = await standing(world)
+        closed = await disposed(world, letter, LetterAction.DISCARD)
+        (disposition,) = closed.dispositions
 
-        assert letter.is_open
-        assert not closed.is_open
+        assert before.is_open
+        assert await standing(world) is LetterStanding.DISCARDED
         assert closed.dispositions == (disposition,)
         assert (disposition.tenant_id, disposition.command_id) == (TENANT, FUND.command_id)
         assert await judged(world, closed) == "it was discarded"
         lying = {r.key for r in world.kafka.read_all(DEAD_LETTERS)}
         assert lying == {letter.letter_id.encode()}
+
+    run(scenario)
+
+
+def test_a_replay_that_was_never_sent_leaves_its_letter_open() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        await world.decide(PROVISION, CREATE)
+        await disposed(world, await buried(world, FUND), LetterAction.REPLAY)
+        found = await standing(world)
+
+        assert found.is_open
+        assert found == "replayed, undecided"
+
+    run(scenario)
+
+
+def test_a_replay_that_is_to_be_sent_again_leaves_its_letter_open_until_it_is_decided() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        await world.decide(PROVISION, CREATE)
+        letter = await disposed(world, await buried(world, FUND), LetterAction.REPLAY)
+        await sent_again(world, letter, in_doubt=TENANT)
+        before = await standing(world)
+        await sent_again(world, letter)
+        after = await standing(world)
+
+        assert before is LetterStanding.UNDECIDED
+        assert after is LetterStanding.DECIDED
+        assert not after.is_open
+
+    run(scenario)
+
+
+def test_a_letter_whose_replay_was_decided_is_not_discarded_and_says_so_before_all_else() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        await world.decide(PROVISION, CREATE)
+        letter = await disposed(world, await buried(world, FUND), LetterAction.REPLAY)
+        await sent_again(world, letter)
+        decided = await decided_before(reader_of(world), letter, partitions=PARTITIONS)
+        refused = why_not_discard(await standing(world), decided=decided)
+        # As an earlier release took it.
+        discarded = await disposed(world, letter, LetterAction.DISCARD)
+
+        assert refused == "it was replayed and decided since: accepted"
+        assert await judged(world, discarded) == "it was decided since: accepted"
+        assert await standing(world) is LetterStanding.DECIDED
+
+    run(scenario)
+
+
+def test_a_letter_whose_command_was_repeated_by_its_sender_may_be_discarded() -> None:
+    """It can't be replayed, so it must be possible to close it."""
+
+    async def scenario() -> None:
+        world = HarborWorld()
+        await world.decide(PROVISION, CREATE)
+        letter = await buried(world, FUND)
+        await world.decide(FUND)
+        decided = await decided_before(reader_of(world), letter, partitions=PARTITIONS)
+
+        assert decided is not None
+        assert (await standing(world)).is_open
+        assert why_not_discard(await standing(world), decided=decided) is None
+
+    run(scenario)
+
+
+def test_a_replay_older_than_outcomes_are_kept_says_that_nobody_knows() -> None:
+    async def scenario() -> None:
+        world = HarborWorld()
+        await world.decide(PROVISION, CREATE)
+        letter = await disposed(world, await buried(world, FUND), LetterAction.REPLAY)
+        at = world.clock.now()
+        week = timedelta(days=7)
+
+        assert standing_of(letter, decided=None, now=at + week) is LetterStanding.UNDECIDED
+        late = standing_of(letter, decided=None, now=at + week + timedelta(seconds=1))
+        assert late is LetterStanding.FORGOTTEN
+        assert late.is_open
 
     run(scenario)
 
