@@ -26,7 +26,7 @@ def client_settings(settings: SharedSettings, *, client_id: str) -> dict[str, An
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_bootstrap,
         "client.id": client_id,
-        "security.protocol": settings.kafka_security_protocol,
+        "security.protocol": settings.kafka_security_protocol.value,
         "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MILLISECONDS,
         # librdkafka's default is true for producers and admins: one that outlives a topic would bring it back, with
         # the broker's number of partitions. Topics are made by `paybond-harbor topics apply` alone.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
@@ -42,6 +42,15 @@ class GroupProtocol(StrEnum):
 
     CLASSIC = "classic"
     CONSUMER = "consumer"
+
+
+class SecurityProtocol(StrEnum):
+    """How clients speak with the brokers; written in either case."""
+
+    PLAINTEXT = "plaintext"
+    SSL = "ssl"
+    SASL_PLAINTEXT = "sasl_plaintext"
+    SASL_SSL = "sasl_ssl"
 
 
 class SharedSettings(BaseSettings):
@@ -77,12 +86,18 @@ class SharedSettings(BaseSettings):
         default=None, validation_alias="PAYBOND_KAFKA_SASL_PASSWORD"
     )
     """SASL/SCRAM password."""
-    kafka_security_protocol: str = Field(
-        default="plaintext", validation_alias="PAYBOND_KAFKA_SECURITY_PROTOCOL"
+    kafka_security_protocol: SecurityProtocol = Field(
+        default=SecurityProtocol.PLAINTEXT, validation_alias="PAYBOND_KAFKA_SECURITY_PROTOCOL"
     )
     """`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`."""
     postgres_dsn: SecretStr = Field(default=SecretStr(""), validation_alias="PAYBOND_POSTGRES_DSN")
     """This program's own role, never a superuser's."""
+
+    @field_validator("kafka_security_protocol", mode="before")
+    @classmethod
+    def _in_either_case(cls, value: object) -> object:
+        """Kafka's own tools write it in capitals."""
+        return value.lower() if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(

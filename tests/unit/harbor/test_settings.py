@@ -8,7 +8,7 @@ import pytest
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.messages.commands import Issuer
-from streams.runtime.shared_settings import Broker, GroupProtocol
+from streams.runtime.shared_settings import Broker, GroupProtocol, SecurityProtocol
 
 SEED = "11" * 32
 
@@ -133,3 +133,22 @@ def test_a_broker_is_taken_for_a_real_one_unless_told() -> None:
     assert settings.kafka_broker is Broker.APACHE
     assert settings.kafka_group_protocol is GroupProtocol.CLASSIC
     assert not settings.single_node
+
+
+@pytest.mark.parametrize("written", ["sasl_ssl", "SASL_SSL"])
+def test_a_security_protocol_is_known_in_either_case(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("PAYBOND_KAFKA_SECURITY_PROTOCOL", written)
+
+    assert HarborSettings.read().kafka_security_protocol is SecurityProtocol.SASL_SSL
+
+
+def test_an_unknown_security_protocol_is_refused_before_any_client_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client library answered it with a traceback."""
+    monkeypatch.setenv("PAYBOND_KAFKA_SECURITY_PROTOCOL", "tls")
+
+    with pytest.raises(ConfigurationError, match=r"PAYBOND_KAFKA_SECURITY_PROTOCOL: .*'sasl_ssl'"):
+        HarborSettings.read()
