@@ -23,6 +23,7 @@ from harbor.fsck.cli import ledger_keys
 from harbor.fsck.shared_topics import LedgerKeys
 from harbor.inspection.dossier import dossier, intent_document
 from harbor.inspection.intent_file import IntentFile, read_intent_file
+from harbor.inspection.new_file import check_is_new, write_new
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.ids import IntentId, TenantId, is_canonical_uuid
@@ -78,8 +79,8 @@ def show_intent(
         ledger_verifier_keys=tuple(verifier_keys) if verifier_keys else None,
     )
     tenant_id, intent_id = tenant_of(tenant), _intent_of(intent)
-    if dossier_file is not None and dossier_file.exists():
-        raise ConfigurationError(f"{dossier_file} exists; a dossier is never written over another")
+    if dossier_file is not None:
+        check_is_new(dossier_file)
     keys = _keys(settings, is_needed=dossier_file is not None)
     file = run_tool(_read(settings, tenant_id, intent_id, keys))
     now = SystemClock().now()
@@ -138,7 +139,7 @@ def _write(path: Path, document: dict[str, Any], *, dry_run: bool) -> None:
     if dry_run:
         tell(f"{path}: would be written, {len(document['entries'])} entries")
         return
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_new(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     tell(f"{path}: written, {len(document['entries'])} entries")
 
 
