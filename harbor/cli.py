@@ -26,6 +26,7 @@ from harbor.cli_options import (
     PartitionsOption,
     SingleNodeOption,
     settings_of,
+    tell,
 )
 from harbor.fsck.cli import fsck
 from schemas.errors import PaybondError
@@ -95,5 +96,5 @@ def main() -> None:
     try:
         app()
     except PaybondError as error:
-        typer.echo(error, err=True)
+        tell(str(error))
         sys.exit(error.exit_code)

@@ -18,6 +18,7 @@ from harbor.cli_options import (
     run_tool,
     settings_of,
     show,
+    show_row,
     tell,
     tenant_of,
 )
@@ -77,9 +78,12 @@ def list_letters(
         show([_document(letter, standing) for letter, standing in rows])
         return
     for letter, standing in rows:
-        typer.echo(
-            f"{letter.letter_id}\t{format_instant(letter.buried_at)}\t{letter.tenant_id or '-'}"
-            f"\t{letter.letter.reason}\t{standing.value}"
+        show_row(
+            letter.letter_id,
+            format_instant(letter.buried_at),
+            letter.tenant_id or "-",
+            letter.letter.reason,
+            standing.value,
         )
 
 

@@ -16,6 +16,7 @@ from harbor.cli_options import (
     run_tool,
     settings_of,
     show,
+    show_row,
     tell,
     tenant_of,
 )
@@ -175,4 +176,4 @@ def _print(document: dict[str, Any]) -> None:
         for one in document["outcomes"]
     ]
     for line in lines:
-        typer.echo(line)
+        show_row(line)

@@ -69,11 +69,28 @@ def run_tool(work: Coroutine[Any, Any, Result]) -> Result:
 
 def tell(text: str) -> None:
     """Talk, beside the result."""
-    typer.echo(text, err=True)
+    typer.echo(plain(text), err=True)
 
 
 def show(document: object) -> None:
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    """The same JSON value, without a character that a terminal would act on."""
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    typer.echo("".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text))
+
+
+def show_row(*columns: str) -> None:
+    """One line of a result for people; tabs between columns."""
+    typer.echo("\t".join(map(plain, columns)))
+
+
+def plain(text: str) -> str:
+    """Reasons and ids may come from whoever could write to a topic: no terminal is to obey them."""
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    """As JSON writes it."""
+    return json.dumps(character)[1:-1]
 
 
 def tenant_of(text: str) -> TenantId:

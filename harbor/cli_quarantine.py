@@ -19,6 +19,7 @@ from harbor.cli_options import (
     run_tool,
     settings_of,
     show,
+    show_row,
     tenant_of,
 )
 from harbor.engine.provisioning import Operator, release_command
@@ -48,7 +49,7 @@ def list_quarantined(
         show(rows)
     else:
         for row in rows:
-            typer.echo(f"{row['tenant_id']}\t{row['found_by']}\t{row['reason']}")
+            show_row(row["tenant_id"], row["found_by"], row["reason"])
     raise typer.Exit(1 if rows else 0)
 
 

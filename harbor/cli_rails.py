@@ -21,6 +21,7 @@ from harbor.cli_options import (
     run_tool,
     settings_of,
     show,
+    show_row,
     tenant_of,
 )
 from harbor.engine.provisioning import CommandDesk, Operator, pause_command, resume_command
@@ -100,9 +101,11 @@ def status(
         show(rows)
     else:
         for row in rows:
-            typer.echo(
-                f"{row['tenant_id']}\tsince {row['since']}\t{row['outstanding']} waiting"
-                f"\t{row['reason']}"
+            show_row(
+                row["tenant_id"],
+                f"since {row['since']}",
+                f"{row['outstanding']} waiting",
+                row["reason"],
             )
 
 

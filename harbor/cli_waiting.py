@@ -15,6 +15,7 @@ from harbor.cli_options import (
     run_tool,
     settings_of,
     show,
+    show_row,
     tell,
     tenant_of,
 )
@@ -77,10 +78,16 @@ def list_effects(
         show([document_of(row) for row in rows])
         return
     for row in rows:
-        typer.echo(
-            f"{row.tenant_id}\t{row.intent_id}\t{row.effect_id}\t{row.action}\t{row.amount_minor}"
-            f" {row.currency}\tattempt {row.attempt}\tissued {row.issues}\t{_words(row.age)}"
-            f"\t{_state_of(row)}"
+        show_row(
+            row.tenant_id,
+            row.intent_id,
+            row.effect_id,
+            row.action,
+            f"{row.amount_minor} {row.currency}",
+            f"attempt {row.attempt}",
+            f"issued {row.issues}",
+            _words(row.age),
+            _state_of(row),
         )
 
 
@@ -108,10 +115,15 @@ def list_holds(
     for row in rows:
         action = row.next_action
         what = "-" if action is None else f"{action.kind}, blocked by {action.blocked_by or '-'}"
-        typer.echo(
-            f"{row.tenant_id}\t{row.intent_id}\t{row.status}\t{row.hold_status}"
-            f"\t{row.amount_minor} {row.currency}\t{row.rail_object}"
-            f"\tends {format_instant(row.expires_at)} (in {_words(row.left)})\t{what}"
+        show_row(
+            row.tenant_id,
+            row.intent_id,
+            row.status,
+            row.hold_status,
+            f"{row.amount_minor} {row.currency}",
+            str(row.rail_object),
+            f"ends {format_instant(row.expires_at)} (in {_words(row.left)})",
+            what,
         )
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from harbor.engine.ports import LogReader
 from schemas.errors import IntegrityError
+from schemas.ids import TenantId, is_tenant_id
 from schemas.messages.avro_codec import decode, decode_as
 from schemas.messages.commands import Command
 from schemas.messages.operations import DeadLetter, DeadLetterDisposition, LetterAction
@@ -47,9 +48,11 @@ class Letter:
             return None
 
     @property
-    def tenant_id(self) -> str | None:
+    def tenant_id(self) -> TenantId | None:
+        """Whose it says it is; None where that is nobody's id: the bytes may be anybody's."""
         command = self.command
-        return self.letter.tenant_id or (None if command is None else command.tenant_id)
+        said = self.letter.tenant_id or (None if command is None else command.tenant_id)
+        return TenantId(said) if said is not None and is_tenant_id(said) else None
 
 
 def letter_id_of(letter: DeadLetter | DeadLetterDisposition) -> str:

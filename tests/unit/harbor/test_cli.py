@@ -1,12 +1,21 @@
 """The tools as they are typed: what is refused before Kafka is asked."""
 
+import asyncio
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.support.builders import TENANT, an_intent_id
+from harbor.dead_letters.reading import letter_id_of
+from schemas.messages.avro_codec import encode
+from schemas.messages.commands import PauseRails
+from schemas.messages.operations import DeadLetter
+from schemas.topics import DEAD_LETTERS
+from tests.support.builders import TENANT, a_command, an_intent_id
 from tests.support.harbor_world import HarborWorld
 from tests.unit.harbor.command_line import CommandLine
+from tests.unit.harbor.engine.test_life_of_an_intent import PROVISION
 
 SHOW = ("intents", "show", "--tenant", TENANT, "--intent", an_intent_id())
 
@@ -55,3 +64,62 @@ def test_an_unknown_security_protocol_is_a_usage_error(
 
     assert told.status == 2
     assert "PAYBOND_KAFKA_SECURITY_PROTOCOL: Input should be" in told.talk
+
+
+ORDERS = "\x1b]0;owned\x07\x9b2J\u202e\n"
+
+
+def bury(world: HarborWorld, *, tenant_id: str) -> None:
+    """A letter as anybody could have it written: nothing in it was ever checked."""
+    letter = DeadLetter(
+        group="paybond-harbor",
+        topic="paybond.commands",
+        partition=1,
+        offset=7,
+        reason=f"undecodable: {ORDERS}",
+        attempts=1,
+        recorded_at=world.clock.now(),
+        tenant_id=tenant_id,
+        command_id=None,
+        key=None,
+        value=b"junk",
+        value_digest=hashlib.sha256(b"junk").digest(),
+    )
+    world.kafka.append(DEAD_LETTERS, 0, key=letter_id_of(letter).encode(), value=encode(letter))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dead-letters", "list"),
+        ("dead-letters", "list", "--json"),
+        ("dead-letters", "show", "--letter", "paybond-harbor/paybond.commands/1/7"),
+    ],
+)
+def test_what_strangers_wrote_gives_a_terminal_no_orders(
+    line: CommandLine, world: HarborWorld, arguments: tuple[str, ...]
+) -> None:
+    bury(world, tenant_id=f"t{ORDERS}")
+    told = line.told(*arguments)
+
+    assert told.status == 0
+    assert "owned" in told.out
+    assert all(one.isprintable() or one in "\t\n" for one in told.out)
+    if told.out.startswith(("[", "{")):
+        read = json.loads(told.out)
+        row = read[0] if isinstance(read, list) else read
+        assert (row["reason"], row["tenant_id"]) == (f"undecodable: {ORDERS}", None)
+    else:
+        assert told.out.count("\n") == 1
+        assert told.out.split("\t")[2] == "-"
+
+
+def test_a_pauses_reason_gives_a_terminal_no_orders(line: CommandLine, world: HarborWorld) -> None:
+    """Older releases took any."""
+    pause = a_command(PauseRails(reason=ORDERS), number=2)
+    asyncio.run(world.decide(PROVISION, pause))
+    told = line.told("rails", "status")
+
+    assert (told.status, told.out.count("\n")) == (0, 1)
+    assert "\\u001b]0;owned" in told.out
+    assert all(one.isprintable() or one in "\t\n" for one in told.out)
