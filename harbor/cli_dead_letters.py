@@ -11,6 +11,7 @@ from harbor.adapters.kafka_reader import KafkaLogReader
 from harbor.bootstrap import log_reader, record_sender
 from harbor.cli_options import (
     BootstrapOption,
+    ByOption,
     DryRunOption,
     JsonOption,
     PartitionsOption,
@@ -56,9 +57,7 @@ LetterOption = Annotated[
 def list_letters(
     *,
     tenant: Annotated[str | None, typer.Option("--tenant", help="One tenant's letters.")] = None,
-    is_all: Annotated[
-        bool, typer.Option("--all", help="Also those about which was decided.")
-    ] = False,
+    is_all: Annotated[bool, typer.Option("--all", help="Also those that are done with.")] = False,
     as_json: JsonOption = False,
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
@@ -108,13 +107,14 @@ def replay_letter(
     *,
     letter: LetterOption,
     reason: ReasonOption,
+    by: ByOption = None,
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
     wait: Annotated[int, typer.Option("--wait", min=1, help="Seconds.")] = 30,
     dry_run: DryRunOption = False,
 ) -> None:
     """Send the same bytes to Harbor again; decided once, however often. Exit 1: refused, or not decided."""
-    settings = settings_of(bootstrap=bootstrap, partitions=partitions)
+    settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     found, decided = run_tool(_one(settings, letter))
     why_not = why_not_replay(found, decided=decided, now=SystemClock().now())
     if why_not is not None:
@@ -138,6 +138,7 @@ def discard_letter(
     *,
     letter: LetterOption,
     reason: ReasonOption,
+    by: ByOption = None,
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
     dry_run: DryRunOption = False,
@@ -146,7 +147,7 @@ def discard_letter(
 
     Exit 1: its replay was decided.
     """
-    settings = settings_of(bootstrap=bootstrap, partitions=partitions)
+    settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     found, decided = run_tool(_one(settings, letter))
     standing = standing_of(found, decided=decided, now=SystemClock().now())
     why_not = why_not_discard(standing, decided=decided)
@@ -189,7 +190,7 @@ async def _dispose(
                 letter,
                 action,
                 reason=reason,
-                operator=Operator(ref="cli"),
+                operator=Operator(ref=settings.operator),
                 now=SystemClock().now(),
             ),
             partitions=settings.kafka_partitions,

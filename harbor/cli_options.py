@@ -19,6 +19,23 @@ Result = TypeVar("Result")
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
+# A sentence or two: it is kept in a tenant's row, which Harbor reads with each command.
+_REASON_CHARACTERS_MAX = 500
+
+
+def _readable_reason(text: str) -> str:
+    """Before anything else: who finds it later must be able to read it. Bytes that are no UTF-8 are not printable."""
+    if not text.strip():
+        raise typer.BadParameter("it is blank; say why, whoever finds the record will ask")
+    if len(text) > _REASON_CHARACTERS_MAX:
+        raise typer.BadParameter(
+            f"it has {len(text)} characters, at most {_REASON_CHARACTERS_MAX} are kept"
+        )
+    if not text.isprintable():
+        raise typer.BadParameter("it has characters that can't be printed; one line of text")
+    return text
+
+
 BootstrapOption = Annotated[
     str | None,
     typer.Option("--kafka-bootstrap", help="Brokers, host:port,… [PAYBOND_KAFKA_BOOTSTRAP]"),
@@ -40,7 +57,16 @@ DryRunOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ReasonOption = Annotated[
-    str, typer.Option("--reason", help="Why, for the record; no personal data.")
+    str,
+    typer.Option(
+        "--reason", help="Why, for the record; no personal data.", callback=_readable_reason
+    ),
+]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--by", help="Who, for the record: an opaque subject, no name [PAYBOND_HARBOR_OPERATOR]"
+    ),
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant's id.")]
 

@@ -10,6 +10,7 @@ from harbor.adapters.kafka_reader import KafkaLogReader
 from harbor.bootstrap import check_cluster, command_desk, log_reader
 from harbor.cli_options import (
     BootstrapOption,
+    ByOption,
     DryRunOption,
     JsonOption,
     PartitionsOption,
@@ -58,6 +59,7 @@ def release(
     *,
     tenant: TenantOption,
     reason: ReasonOption,
+    by: ByOption = None,
     attempt: Annotated[
         str | None, typer.Option("--attempt", help="Repeat an earlier call: the id it printed.")
     ] = None,
@@ -67,12 +69,12 @@ def release(
     dry_run: DryRunOption = False,
 ) -> None:
     """Let a tenant go on: Harbor checks its ledger again first. Needs PAYBOND_HARBOR_ISSUER_KEY_CLI."""
-    settings = settings_of(bootstrap=bootstrap, partitions=partitions)
+    settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     command = release_command(
         tenant_of(tenant),
         reason=reason,
         attempt=attempt or secrets.token_hex(8),
-        operator=Operator(ref="cli"),
+        operator=Operator(ref=settings.operator),
     )
     if dry_run:
         show({"tenant_id": tenant, "result": "dry_run"})

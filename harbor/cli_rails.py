@@ -14,6 +14,7 @@ import typer
 from harbor.bootstrap import command_desk, present_states
 from harbor.cli_options import (
     BootstrapOption,
+    ByOption,
     DryRunOption,
     JsonOption,
     PartitionsOption,
@@ -42,12 +43,12 @@ AttemptOption = Annotated[
 WaitOption = Annotated[int, typer.Option("--wait", min=1, help="Seconds.")]
 # Tenants asked at a time: each waits for its own outcome, and a thousand must not take minutes.
 _CONCURRENT_MAX = 64
-_OPERATOR = Operator(ref="cli")
 
 
 def pause(
     *,
     reason: ReasonOption,
+    by: ByOption = None,
     tenant: TenantsOption = None,
     attempt: AttemptOption = None,
     bootstrap: BootstrapOption = None,
@@ -59,10 +60,10 @@ def pause(
 
     Needs PAYBOND_HARBOR_ISSUER_KEY_CLI. Exit 1: not every tenant is paused (see the answer).
     """
-    settings = settings_of(bootstrap=bootstrap, partitions=partitions)
+    settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     attempt = attempt or secrets.token_hex(8)
     commands = [
-        pause_command(one, reason=reason, attempt=attempt, operator=_OPERATOR)
+        pause_command(one, reason=reason, attempt=attempt, operator=Operator(ref=settings.operator))
         for one in _named(settings, tenant)
     ]
     _say(settings, commands, attempt=attempt, wait=timedelta(seconds=wait), dry_run=dry_run)
@@ -71,6 +72,7 @@ def pause(
 def resume(
     *,
     reason: ReasonOption,
+    by: ByOption = None,
     tenant: TenantsOption = None,
     attempt: AttemptOption = None,
     bootstrap: BootstrapOption = None,
@@ -79,10 +81,12 @@ def resume(
     dry_run: DryRunOption = False,
 ) -> None:
     """Let the rails go on: what was held back is asked once, now. Needs PAYBOND_HARBOR_ISSUER_KEY_CLI."""
-    settings = settings_of(bootstrap=bootstrap, partitions=partitions)
+    settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     attempt = attempt or secrets.token_hex(8)
     commands = [
-        resume_command(one, reason=reason, attempt=attempt, operator=_OPERATOR)
+        resume_command(
+            one, reason=reason, attempt=attempt, operator=Operator(ref=settings.operator)
+        )
         for one in _named(settings, tenant)
     ]
     _say(settings, commands, attempt=attempt, wait=timedelta(seconds=wait), dry_run=dry_run)

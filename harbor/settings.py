@@ -10,6 +10,9 @@ from schemas.errors import ConfigurationError
 from schemas.messages.commands import Issuer
 from streams.runtime.shared_settings import SharedSettings
 
+# As much as a key id may have and more; it is no text.
+_OPERATOR_CHARACTERS_MAX = 100
+
 
 class HarborSettings(SharedSettings):
     """Secrets are hex of 32 bytes, from the environment or a file (`*_FILE`); each program needs only its own."""
@@ -43,6 +46,8 @@ class HarborSettings(SharedSettings):
     """MAC key of commands issued by reconciliation."""
     issuer_key_cli: SecretStr | None = None
     """MAC key of commands issued by these tools."""
+    operator: str = "cli"
+    """Who decides by these tools, for the record: an opaque subject, never a name."""
     batch_records_max: int = Field(default=2000, gt=0)
     """Commands in one transaction."""
     reissue_seconds: float = Field(default=30.0, gt=0)
@@ -62,6 +67,16 @@ class HarborSettings(SharedSettings):
     @classmethod
     def _split_keys(cls, value: object) -> object:
         return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+    @field_validator("operator")
+    @classmethod
+    def _opaque(cls, value: str) -> str:
+        """It stands in records that are kept for ever, and on screens."""
+        if not value.strip() or not value.isprintable() or len(value) > _OPERATOR_CHARACTERS_MAX:
+            raise ValueError(
+                f"an operator is named by 1 to {_OPERATOR_CHARACTERS_MAX} printable characters"
+            )
+        return value
 
     @property
     def transactional_id(self) -> str:

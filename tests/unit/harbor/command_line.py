@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from structlog.testing import capture_logs
 
 import harbor.bootstrap
 from harbor import (
@@ -21,6 +22,7 @@ from harbor.adapters.memory.ports import MemoryLogReader
 from harbor.cli import main
 from harbor.engine.provisioning import CommandDesk, CommandSender
 from schemas.messages.commands import Command
+from schemas.topics import COMMANDS
 from tests.support.harbor_world import PARTITIONS, HarborWorld
 
 _MODULES = (
@@ -42,6 +44,23 @@ class Told:
 
 class _Reader(MemoryLogReader):
     async def close(self) -> None:
+        pass
+
+
+class _RecordSender:
+    """`RecordSender`; a command among the records is decided at once."""
+
+    def __init__(self, world: HarborWorld) -> None:
+        self._world = world
+
+    async def produce(
+        self, topic: str, *, key: bytes, value: bytes, headers: Mapping[str, bytes], partition: int
+    ) -> None:
+        self._world.kafka.append(topic, partition, key=key, value=value, headers=headers)
+        if topic == COMMANDS:
+            await self._world.decide()
+
+    def close(self) -> None:
         pass
 
 
@@ -79,6 +98,7 @@ class CommandLine:
         replaced = {
             "log_reader": self._reader,
             "command_desk": self._desk,
+            "record_sender": lambda settings: _RecordSender(world),  # noqa: ARG005
             "SystemClock": lambda: world.clock,
         }
         for module in _MODULES:
@@ -89,7 +109,8 @@ class CommandLine:
     def told(self, *arguments: str) -> Told:
         self._capsys.readouterr()
         self._monkeypatch.setattr(sys, "argv", ["paybond-harbor", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        # The world's own logs are no talk of the command line.
+        with capture_logs(), pytest.raises(SystemExit) as ended:
             main()
         said = self._capsys.readouterr()
         assert isinstance(ended.value.code, int)

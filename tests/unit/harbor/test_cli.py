@@ -14,8 +14,8 @@ from schemas.messages.operations import DeadLetter
 from schemas.topics import DEAD_LETTERS
 from tests.support.builders import TENANT, a_command, an_intent_id
 from tests.support.harbor_world import HarborWorld
-from tests.unit.harbor.command_line import CommandLine
-from tests.unit.harbor.engine.test_life_of_an_intent import PROVISION
+from tests.unit.harbor.command_line import CommandLine, DecidingSender
+from tests.unit.harbor.engine.test_life_of_an_intent import CREATE, PROVISION
 
 SHOW = ("intents", "show", "--tenant", TENANT, "--intent", an_intent_id())
 
@@ -64,6 +64,75 @@ def test_an_unknown_security_protocol_is_a_usage_error(
 
     assert told.status == 2
     assert "PAYBOND_KAFKA_SECURITY_PROTOCOL: Input should be" in told.talk
+
+
+PAUSE = ("rails", "pause", "--tenant", TENANT)
+RESUME = ("rails", "resume", "--tenant", TENANT)
+RELEASE = ("quarantine", "release", "--tenant", TENANT)
+REPLAY = ("dead-letters", "replay", "--letter", "paybond-harbor/paybond.commands/1/7")
+DISCARD = ("dead-letters", "discard", "--letter", "paybond-harbor/paybond.commands/1/7")
+REASON = ("--reason", "double charges, see the incident")
+
+
+@pytest.mark.parametrize("arguments", [PAUSE, RESUME, RELEASE, REPLAY, DISCARD])
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("", "it is blank"),
+        (" \t", "it is blank"),
+        ("x" * 501, "it has 501 characters"),
+        ("two\nlines", "can't be printed"),
+        ("\x1b]0;owned\x07", "can't be printed"),
+        ("no UTF-8: \udc80", "can't be printed"),
+    ],
+)
+def test_a_reason_that_nobody_could_read_later_is_refused(
+    line: CommandLine, arguments: tuple[str, ...], reason: str, why: str
+) -> None:
+    told = line.told(*arguments, "--reason", reason)
+
+    assert (told.status, told.out) == (2, "")
+    assert why in told.talk
+    assert "--reason" in told.talk
+
+
+def test_a_reason_of_500_characters_is_taken(line: CommandLine, world: HarborWorld) -> None:
+    asyncio.run(world.decide(PROVISION))
+
+    assert line.told(*PAUSE, "--reason", "ü" * 500).status == 0
+
+
+def test_who_decided_is_on_record(
+    line: CommandLine, world: HarborWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(world.decide(PROVISION, CREATE))
+    assert line.told(*PAUSE, *REASON, "--by", "op-7f3a").status == 0
+    (paused,) = json.loads(line.told("rails", "status", "--json").out)
+    assert line.told(*RESUME, *REASON).status == 0
+    monkeypatch.setenv("PAYBOND_HARBOR_OPERATOR", "op-9c21")
+    assert line.told(*PAUSE, *REASON).status == 0
+    (paused_again,) = json.loads(line.told("rails", "status", "--json").out)
+    bury(world, tenant_id=TENANT)
+    assert line.told(*DISCARD, *REASON).status == 0
+    (letter,) = json.loads(line.told("dead-letters", "list", "--all", "--json").out)
+    line.told(*RELEASE, *REASON, "--by", "op-7f3a")
+
+    assert paused["paused_by"] == {"kind": "cli", "ref": "op-7f3a"}
+    assert paused_again["paused_by"]["ref"] == "op-9c21"
+    assert letter["dispositions"][0]["actor"]["ref"] == "op-9c21"
+    assert isinstance(line.sender, DecidingSender)
+    assert [one.actor.ref for one in line.sender.sent] == ["op-7f3a", "cli", "op-9c21", "op-7f3a"]
+
+
+@pytest.mark.parametrize("arguments", [PAUSE, RESUME, RELEASE, REPLAY, DISCARD])
+@pytest.mark.parametrize("by", ["", " ", "x" * 101, "a\nb", "\udc80"])
+def test_an_operator_that_no_record_could_name_is_refused(
+    line: CommandLine, arguments: tuple[str, ...], by: str
+) -> None:
+    told = line.told(*arguments, *REASON, "--by", by)
+
+    assert (told.status, told.out) == (2, "")
+    assert "PAYBOND_HARBOR_OPERATOR" in told.talk
 
 
 ORDERS = "\x1b]0;owned\x07\x9b2J\u202e\n"
