@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import secrets
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
@@ -21,6 +22,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 # A sentence or two: it is kept in a tenant's row, which Harbor reads with each command.
 _REASON_CHARACTERS_MAX = 500
+# Ours have 16; a script may bring its own.
+_ATTEMPT_CHARACTERS_MAX = 100
 
 
 def _readable_reason(text: str) -> str:
@@ -33,6 +36,15 @@ def _readable_reason(text: str) -> str:
         )
     if not text.isprintable():
         raise typer.BadParameter("it has characters that can't be printed; one line of text")
+    return text
+
+
+def _readable_attempt(text: str | None) -> str | None:
+    """Any text that was chosen before; the command's id is made of it."""
+    if text is not None and (
+        not text.isprintable() or not 0 < len(text) <= _ATTEMPT_CHARACTERS_MAX
+    ):
+        raise typer.BadParameter(f"1 to {_ATTEMPT_CHARACTERS_MAX} printable characters")
     return text
 
 
@@ -66,6 +78,14 @@ ByOption = Annotated[
     str | None,
     typer.Option(
         "--by", help="Who, for the record: an opaque subject, no name [PAYBOND_HARBOR_OPERATOR]"
+    ),
+]
+AttemptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--attempt",
+        help="Repeat an earlier call: the id it printed.",
+        callback=_readable_attempt,
     ),
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant's id.")]
@@ -123,6 +143,21 @@ def tenant_of(text: str) -> TenantId:
     if not is_tenant_id(text):
         raise ConfigurationError(f"{text!r} is no tenant id ([a-z0-9][a-z0-9-]{{1,62}})")
     return TenantId(text)
+
+
+def attempt_of(given: str | None) -> str:
+    """The one that is repeated, or a new one."""
+    return given or secrets.token_hex(8)
+
+
+def tell_attempt(attempt: str) -> None:
+    """Before anything is sent: whoever hears nothing more must be able to repeat it."""
+    tell(f"attempt {attempt}")
+
+
+def repeated(attempt: str) -> str:
+    """What finds the outcome of an attempt that nobody has heard of; without the flag it would be another one."""
+    return f"The same call with --attempt {attempt}"
 
 
 def duration_of(text: str) -> timedelta:

@@ -1,6 +1,5 @@
 """`paybond-harbor quarantine list|release` and `status`: what stops, where things stand."""
 
-import secrets
 from datetime import timedelta
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from harbor.adapters.kafka_reader import KafkaLogReader
 from harbor.bootstrap import check_cluster, command_desk, log_reader
 from harbor.cli_options import (
+    AttemptOption,
     BootstrapOption,
     ByOption,
     DryRunOption,
@@ -17,10 +17,13 @@ from harbor.cli_options import (
     ReasonOption,
     SingleNodeOption,
     TenantOption,
+    attempt_of,
+    repeated,
     run_tool,
     settings_of,
     show,
     show_row,
+    tell_attempt,
     tenant_of,
 )
 from harbor.engine.provisioning import Operator, release_command
@@ -60,9 +63,7 @@ def release(
     tenant: TenantOption,
     reason: ReasonOption,
     by: ByOption = None,
-    attempt: Annotated[
-        str | None, typer.Option("--attempt", help="Repeat an earlier call: the id it printed.")
-    ] = None,
+    attempt: AttemptOption = None,
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
     wait: Annotated[int, typer.Option("--wait", min=1, help="Seconds.")] = 30,
@@ -70,21 +71,24 @@ def release(
 ) -> None:
     """Let a tenant go on: Harbor checks its ledger again first. Needs PAYBOND_HARBOR_ISSUER_KEY_CLI."""
     settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
+    attempt = attempt_of(attempt)
     command = release_command(
         tenant_of(tenant),
         reason=reason,
-        attempt=attempt or secrets.token_hex(8),
+        attempt=attempt,
         operator=Operator(ref=settings.operator),
     )
     if dry_run:
-        show({"tenant_id": tenant, "result": "dry_run"})
+        show({"tenant_id": tenant, "result": "dry_run", "attempt": attempt})
         return
-    outcome = run_tool(_decided(settings, command, wait=timedelta(seconds=wait)))
+    tell_attempt(attempt)
+    outcome = run_tool(_decided(settings, command, attempt=attempt, wait=timedelta(seconds=wait)))
     refusal = outcome.refusal
     show(
         {
             "tenant_id": tenant,
             "result": outcome.status.value,
+            "attempt": attempt,
             "code": refusal.code if refusal else None,
             "message": refusal.message if refusal else None,
             "details": refusal.details_json if refusal else None,
@@ -106,9 +110,11 @@ def status(
     raise typer.Exit(0 if document["cluster"] == "fit" else 1)
 
 
-async def _decided(settings: HarborSettings, command: Command, *, wait: timedelta) -> Outcome:
+async def _decided(
+    settings: HarborSettings, command: Command, *, attempt: str, wait: timedelta
+) -> Outcome:
     async with command_desk(settings) as desk:
-        return await desk.decide(command, wait=wait)
+        return await desk.decide(command, wait=wait, again=repeated(attempt))
 
 
 async def _list(settings: HarborSettings) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ survives every restart, and no program has to be reached for it to hold.
 """
 
 import asyncio
-import secrets
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -13,16 +12,20 @@ import typer
 
 from harbor.bootstrap import command_desk, present_states
 from harbor.cli_options import (
+    AttemptOption,
     BootstrapOption,
     ByOption,
     DryRunOption,
     JsonOption,
     PartitionsOption,
     ReasonOption,
+    attempt_of,
+    repeated,
     run_tool,
     settings_of,
     show,
     show_row,
+    tell_attempt,
     tenant_of,
 )
 from harbor.engine.provisioning import CommandDesk, Operator, pause_command, resume_command
@@ -36,9 +39,6 @@ from schemas.messages.outcomes import OutcomeStatus, TenantAnswer
 
 TenantsOption = Annotated[
     str | None, typer.Option("--tenant", help="One tenant's id; every tenant without it.")
-]
-AttemptOption = Annotated[
-    str | None, typer.Option("--attempt", help="Repeat an earlier call: the id it printed.")
 ]
 WaitOption = Annotated[int, typer.Option("--wait", min=1, help="Seconds.")]
 # Tenants asked at a time: each waits for its own outcome, and a thousand must not take minutes.
@@ -61,7 +61,7 @@ def pause(
     Needs PAYBOND_HARBOR_ISSUER_KEY_CLI. Exit 1: not every tenant is paused (see the answer).
     """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
-    attempt = attempt or secrets.token_hex(8)
+    attempt = attempt_of(attempt)
     commands = [
         pause_command(one, reason=reason, attempt=attempt, operator=Operator(ref=settings.operator))
         for one in _named(settings, tenant)
@@ -82,7 +82,7 @@ def resume(
 ) -> None:
     """Let the rails go on: what was held back is asked once, now. Needs PAYBOND_HARBOR_ISSUER_KEY_CLI."""
     settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
-    attempt = attempt or secrets.token_hex(8)
+    attempt = attempt_of(attempt)
     commands = [
         resume_command(
             one, reason=reason, attempt=attempt, operator=Operator(ref=settings.operator)
@@ -132,7 +132,8 @@ def _say(
         tenants = [command.tenant_id for command in commands]
         show({"result": "dry_run", "attempt": attempt, "tenants": tenants})
         return
-    rows = run_tool(_decided(settings, commands, wait=wait))
+    tell_attempt(attempt)
+    rows = run_tool(_decided(settings, commands, attempt=attempt, wait=wait))
     are_all_done = bool(rows) and all(row["result"] == OutcomeStatus.DONE.value for row in rows)
     show(
         {
@@ -145,22 +146,24 @@ def _say(
 
 
 async def _decided(
-    settings: HarborSettings, commands: list[Command], *, wait: timedelta
+    settings: HarborSettings, commands: list[Command], *, attempt: str, wait: timedelta
 ) -> list[dict[str, Any]]:
     turns = asyncio.Semaphore(_CONCURRENT_MAX)
     async with command_desk(settings) as desk:
 
         async def one(command: Command) -> dict[str, Any]:
             async with turns:
-                return await _row(desk, command, wait)
+                return await _row(desk, command, attempt=attempt, wait=wait)
 
         return list(await asyncio.gather(*(one(command) for command in commands)))
 
 
-async def _row(desk: CommandDesk, command: Command, wait: timedelta) -> dict[str, Any]:
+async def _row(
+    desk: CommandDesk, command: Command, *, attempt: str, wait: timedelta
+) -> dict[str, Any]:
     """One tenant that is not heard of must not hide what became of the others."""
     try:
-        outcome = await desk.decide(command, wait=wait)
+        outcome = await desk.decide(command, wait=wait, again=repeated(attempt))
     except OutageError as error:
         return {"tenant_id": command.tenant_id, "result": "unknown", "message": str(error)}
     answer, refusal = outcome.answer, outcome.refusal

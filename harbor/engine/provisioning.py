@@ -153,8 +153,13 @@ class CommandDesk:
         self._clock = clock
         self._partitions = partitions
 
-    async def decide(self, command: Command, *, wait: timedelta) -> Outcome:
-        """The outcome that is published from now on. Raises BrokerUnavailableError when none comes in time."""
+    async def decide(
+        self, command: Command, *, wait: timedelta, again: str = "The same call"
+    ) -> Outcome:
+        """The outcome that is published from now on. Raises BrokerUnavailableError when none comes in time.
+
+        `again` = what somebody has to repeat to get the same command's outcome, for that error's text.
+        """
         partition = partition_of(command.tenant_id, self._partitions)
         start = await self._reader.end_offset(OUTCOMES, partition)
         await self._sender.send(command)
@@ -174,7 +179,7 @@ class CommandDesk:
             waited += _OUTCOME_PAUSE
         raise BrokerUnavailableError(
             f"no outcome of command {command.command_id} in {wait.total_seconds():g} s:"
-            " does paybond-harbor run? The same call finds it later"
+            f" does paybond-harbor run? {again} finds it later"
         )
 
 

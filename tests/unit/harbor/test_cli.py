@@ -9,12 +9,12 @@ import pytest
 
 from harbor.dead_letters.reading import letter_id_of
 from schemas.messages.avro_codec import encode
-from schemas.messages.commands import PauseRails
+from schemas.messages.commands import Command, PauseRails
 from schemas.messages.operations import DeadLetter
 from schemas.topics import DEAD_LETTERS
 from tests.support.builders import TENANT, a_command, an_intent_id
 from tests.support.harbor_world import HarborWorld
-from tests.unit.harbor.command_line import CommandLine, DecidingSender
+from tests.unit.harbor.command_line import CommandLine, DecidingSender, Told
 from tests.unit.harbor.engine.test_life_of_an_intent import CREATE, PROVISION
 
 SHOW = ("intents", "show", "--tenant", TENANT, "--intent", an_intent_id())
@@ -133,6 +133,63 @@ def test_an_operator_that_no_record_could_name_is_refused(
 
     assert (told.status, told.out) == (2, "")
     assert "PAYBOND_HARBOR_OPERATOR" in told.talk
+
+
+class Lost:
+    """A sender whose commands nobody decides."""
+
+    def __init__(self) -> None:
+        self.sent: list[Command] = []
+
+    async def send(self, command: Command) -> None:
+        self.sent.append(command)
+
+
+def attempt_in(told: Told) -> str:
+    first, *_ = told.talk.splitlines()
+    word, attempt = first.split(" ")
+    assert word == "attempt"
+    return attempt
+
+
+@pytest.mark.parametrize("arguments", [PAUSE, RESUME, RELEASE])
+def test_an_attempt_of_which_nobody_heard_is_repeated_with_what_was_printed(
+    line: CommandLine, world: HarborWorld, arguments: tuple[str, ...]
+) -> None:
+    """It said "the same call finds it later", and the same call was another attempt."""
+    asyncio.run(world.decide(PROVISION))
+    deciding, lost = line.sender, Lost()
+    line.sender = lost
+    unheard = line.told(*arguments, *REASON, "--wait", "1")
+    attempt = attempt_in(unheard)
+    line.sender = deciding
+    again = line.told(*arguments, *REASON, "--attempt", attempt)
+
+    assert unheard.status in {1, 3}
+    assert f"The same call with --attempt {attempt} finds it later" in unheard.talk + unheard.out
+    assert json.loads(again.out)["attempt"] == attempt
+    assert isinstance(deciding, DecidingSender)
+    assert [one.command_id for one in deciding.sent] == [one.command_id for one in lost.sent]
+
+
+@pytest.mark.parametrize("arguments", [PAUSE, RESUME, RELEASE])
+def test_a_try_says_the_attempt_that_it_would_have_been(
+    line: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    told = line.told(*arguments, *REASON, "--attempt", "mine", "--dry-run")
+
+    assert json.loads(told.out)["attempt"] == "mine"
+
+
+@pytest.mark.parametrize("arguments", [PAUSE, RESUME, RELEASE])
+@pytest.mark.parametrize("attempt", ["", "x" * 101, "\udc80"])
+def test_an_attempt_that_can_make_no_id_is_refused(
+    line: CommandLine, arguments: tuple[str, ...], attempt: str
+) -> None:
+    told = line.told(*arguments, *REASON, "--attempt", attempt)
+
+    assert (told.status, told.out) == (2, "")
+    assert "--attempt" in told.talk
 
 
 ORDERS = "\x1b]0;owned\x07\x9b2J\u202e\n"
