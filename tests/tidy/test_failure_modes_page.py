@@ -1,11 +1,14 @@
-"""`docs/operations/failure-modes.md` names its tests; a test that was renamed must not leave a promise behind."""
+"""`failure-modes.md` and `testing.md` name tests; one that was renamed must not leave a promise behind."""
 
 import ast
 import re
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
-PAGE = TESTS.parent / "docs" / "operations" / "failure-modes.md"
+DOCS = TESTS.parent / "docs"
+PAGE = DOCS / "operations" / "failure-modes.md"
 _NAMED = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)`")
 
 
@@ -30,8 +33,9 @@ def untested(page: str) -> list[str]:
     return [row.split("|")[1].strip() for row in rows if not _NAMED.search(row)]
 
 
-def test_every_test_that_the_page_names_exists() -> None:
-    page = PAGE.read_text()
+@pytest.mark.parametrize("file", [PAGE, DOCS / "testing.md"], ids=lambda file: file.name)
+def test_every_test_that_the_page_names_exists(file: Path) -> None:
+    page = file.read_text()
 
     assert _NAMED.findall(page)
     assert missing(page) == []
