@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -42,7 +43,10 @@ def bind(app: FastAPI, built: Parts) -> None:
 
 
 async def run_gateway(settings: GatewaySettings) -> None:
-    """Until SIGINT or SIGTERM: requests in flight are answered first. Raises OutageError, ConfigurationError."""
+    """Until SIGINT or SIGTERM, or until its work has failed: requests in flight are answered first.
+
+    Raises OutageError, ConfigurationError, OwnershipLostError.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,8 +62,25 @@ async def run_gateway(settings: GatewaySettings) -> None:
         )
         spare_what_stands()
         _log.info("gateway_started", port=settings.port, private_port=settings.private_port)
+        watching = asyncio.create_task(stop_with(built.work, stop), name="watch")
         await asyncio.gather(
             serve_until(app, host=settings.host, port=settings.port, stop=stop),
             serve_until(private, host=settings.private_host, port=settings.private_port, stop=stop),
         )
+        await watching
     _log.info("gateway_stopped")
+
+
+async def stop_with(work: Sequence["asyncio.Task[None]"], stop: asyncio.Event) -> None:
+    """Until `stop`, which it sets itself as soon as one of them has ended. Raises what ended it.
+
+    None ends by itself: without one of them a process would answer 503 for ever, where a new one works.
+    """
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({stopping, *work}, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    await stopping
+    for one in work:
+        if one.done():
+            _log.error("work_ended", work=one.get_name())
+            await one

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -58,13 +58,14 @@ class GatewaySecrets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the app needs. `readiness` = part → works now."""
+    """What the app needs. `readiness` = part → works now; `work` runs as long as the program, or is why it must end."""
 
     command_path: CommandPath
     read_path: ReadPath
     guard: Guard
     readiness: dict[str, Callable[[], bool]]
     waiting: Callable[[], int]
+    work: Sequence["asyncio.Task[None]"] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class Administration:
     keys: KeyAdmin
     arrivals: Arrivals
     listener: PostgresListener
+    listening: "asyncio.Task[None]"
     relay: "asyncio.Task[None]"
 
 
@@ -91,7 +93,7 @@ async def administration(settings: GatewaySettings) -> AsyncIterator[Administrat
             dsn, arrivals=arrivals, acknowledgements=acknowledgements, pause=SystemPause()
         )
         await listener.start()
-        _running(stack, listener.run(), "postgres-listener")
+        listening = _running(stack, listener.run(), "postgres-listener")
         row_log = KafkaRowLog(
             producer_settings(settings, client_id="paybond-gateway-relay"),
             partitions=settings.kafka_partitions,
@@ -105,7 +107,12 @@ async def administration(settings: GatewaySettings) -> AsyncIterator[Administrat
             random=secrets.token_bytes,
         )
         yield Administration(
-            pool=pool, keys=keys, arrivals=arrivals, listener=listener, relay=relaying
+            pool=pool,
+            keys=keys,
+            arrivals=arrivals,
+            listener=listener,
+            listening=listening,
+            relay=relaying,
         )
 
 
@@ -128,6 +135,7 @@ async def parts(
         # Before the listener opens: an outcome of the first request must not be missed.
         await outcomes.start()
         stack.push_async_callback(outcomes.close)
+        reading = _running(stack, outcomes.ended(), "outcome-reader")
         publisher = KafkaCommandPublisher(
             client_settings(settings, client_id=PROGRAM),
             partitions=settings.kafka_partitions,
@@ -145,6 +153,7 @@ async def parts(
                 "outbox relay": lambda: not admin.relay.done(),
             },
             waiting=lambda: waiters.count,
+            work=(reading, admin.listening, admin.relay),
         )
 
 

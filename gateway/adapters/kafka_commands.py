@@ -32,13 +32,29 @@ _METADATA_SECONDS = 10.0
 _LINGER_MILLISECONDS = 1
 # librdkafka takes 0 for "for ever", and refuses a time that is not longer than the linger.
 _MESSAGE_TIMEOUT_MILLISECONDS_MIN = 10
-# librdkafka names its own conditions with a leading underscore; it reconnects after each of these.
+# librdkafka names its own conditions with a leading underscore; it reconnects after each of these, and asks again after
+# what a broker says while leaders move or start. `retriable()` answers for transactional calls only: of a fetch it is
+# false whatever the code.
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
         KafkaError._TRANSPORT,  # noqa: SLF001
         KafkaError._RESOLVE,  # noqa: SLF001
         KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.FETCH_SESSION_ID_NOT_FOUND,
+        KafkaError.INVALID_FETCH_SESSION_EPOCH,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.LISTENER_NOT_FOUND,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.UNKNOWN,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
 
@@ -111,16 +127,22 @@ class KafkaOutcomeReader:
         )
         self._is_closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self.failure: BaseException | None = None
+        self._ended: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Position at the end of every partition, then read. Raises BrokerUnavailableError, ConfigurationError."""
         await asyncio.to_thread(self._position)
         loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
         self._thread = threading.Thread(
-            target=self._read, args=(loop,), name="outcome-reader", daemon=True
+            target=self._read, args=(loop, self._ended), name="outcome-reader", daemon=True
         )
         self._thread.start()
+
+    async def ended(self) -> None:
+        """Returns once it is closed. Raises what it can't read past: BrokerUnavailableError, or a defect."""
+        assert self._ended is not None
+        await self._ended
 
     def _position(self) -> None:
         """Ask for the end offsets now: `latest` alone is only resolved at the first fetch, after the listener opens."""
@@ -139,7 +161,8 @@ class KafkaOutcomeReader:
         except KafkaException as error:
             raise BrokerUnavailableError(str(error)) from error
 
-    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _read(self, loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]") -> None:
+        failure: Exception | None = None
         try:
             while not self._is_closing.is_set():
                 first = self._consumer.poll(_POLL_SECONDS)
@@ -149,10 +172,12 @@ class KafkaOutcomeReader:
                 batch = [(m.key(), m.value()) for m in records if _is_record(m)]
                 if batch:
                     loop.call_soon_threadsafe(self._deliver_all, batch)
-        # The thread's top: the loop is told, readiness fails, and the supervisor restarts the program.
-        except Exception as error:
-            self.failure = error
-            raise
+        except KafkaException as error:
+            failure = BrokerUnavailableError(str(error))
+        # The thread's top: who waits for `ended` ends the program with it.
+        except Exception as error:  # noqa: BLE001
+            failure = error
+        loop.call_soon_threadsafe(_end, ended, failure)
 
     def _deliver_all(self, batch: list[tuple[Any, Any]]) -> None:
         for key, value in batch:
@@ -172,11 +197,20 @@ class KafkaOutcomeReader:
         await asyncio.to_thread(self._consumer.close)
 
 
+def _end(ended: "asyncio.Future[None]", failure: Exception | None) -> None:
+    if ended.done():
+        return
+    if failure is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(failure)
+
+
 def _is_record(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
-    if error.retriable() or error.code() in _PASSING:
+    if not error.fatal() and error.code() in _PASSING:
         _log.warning("outcomes_unreachable", error=str(error))
         return False
     raise KafkaException(error)
