@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from harbor.inspection.states import States
 from harbor.settings import HarborSettings
 from schemas.errors import ConfigurationError
 from schemas.ids import TenantId, is_tenant_id
@@ -116,6 +117,17 @@ def run_tool(work: Coroutine[Any, Any, Result]) -> Result:
 def tell(text: str) -> None:
     """Talk, beside the result."""
     typer.echo(plain(text), err=True)
+
+
+def tell_unreadable(states: States) -> None:
+    """A state that can't be read must not look like one that is not there."""
+    for key, why in sorted(states.unreadable.items()):
+        tell(f"can't be read: {key.decode('utf-8', 'backslashreplace')}: {why}")
+
+
+def exit_code(states: States) -> int:
+    """Of a list: one that may lack something is no success."""
+    return 1 if states.unreadable else 0
 
 
 def show(document: object) -> None:

@@ -5,6 +5,8 @@ survives every restart, and no program has to be reached for it to hold.
 """
 
 import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -20,12 +22,14 @@ from harbor.cli_options import (
     PartitionsOption,
     ReasonOption,
     attempt_of,
+    exit_code,
     repeated,
     run_tool,
     settings_of,
     show,
     show_row,
     tell_attempt,
+    tell_unreadable,
     tenant_of,
 )
 from harbor.engine.provisioning import CommandDesk, Operator, pause_command, resume_command
@@ -36,6 +40,7 @@ from schemas.ids import TenantId
 from schemas.instants import format_instant
 from schemas.messages.commands import Command
 from schemas.messages.outcomes import OutcomeStatus, TenantAnswer
+from schemas.topics import tenant_of_key
 
 TenantsOption = Annotated[
     str | None, typer.Option("--tenant", help="One tenant's id; every tenant without it.")
@@ -58,15 +63,17 @@ def pause(
 ) -> None:
     """Ask rails for nothing that moves money; looks go on. What is on its way at a rail is not called back.
 
-    Needs PAYBOND_HARBOR_ISSUER_KEY_CLI. Exit 1: not every tenant is paused (see the answer).
+    Needs PAYBOND_HARBOR_ISSUER_KEY_CLI. Exit 1: not every tenant is paused (see the answer), or states can't be read.
     """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     attempt = attempt_of(attempt)
+    named = _named(settings, tenant)
     commands = [
         pause_command(one, reason=reason, attempt=attempt, operator=Operator(ref=settings.operator))
-        for one in _named(settings, tenant)
+        for one in sorted(named.tenants)
     ]
-    _say(settings, commands, attempt=attempt, wait=timedelta(seconds=wait), dry_run=dry_run)
+    orders = _Orders(commands=commands, attempt=attempt, wait=timedelta(seconds=wait))
+    _say(settings, orders, named, dry_run=dry_run)
 
 
 def resume(
@@ -80,16 +87,21 @@ def resume(
     wait: WaitOption = 30,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Let the rails go on: what was held back is asked once, now. Needs PAYBOND_HARBOR_ISSUER_KEY_CLI."""
+    """Let the rails go on: what was held back is asked once, now. Needs PAYBOND_HARBOR_ISSUER_KEY_CLI.
+
+    Exit 1 as of a pause.
+    """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions, operator=by)
     attempt = attempt_of(attempt)
+    named = _named(settings, tenant)
     commands = [
         resume_command(
             one, reason=reason, attempt=attempt, operator=Operator(ref=settings.operator)
         )
-        for one in _named(settings, tenant)
+        for one in sorted(named.tenants)
     ]
-    _say(settings, commands, attempt=attempt, wait=timedelta(seconds=wait), dry_run=dry_run)
+    orders = _Orders(commands=commands, attempt=attempt, wait=timedelta(seconds=wait))
+    _say(settings, orders, named, dry_run=dry_run)
 
 
 def status(
@@ -98,9 +110,11 @@ def status(
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
 ) -> None:
-    """Whose rails are paused, since when, why, and how many effects wait."""
+    """Whose rails are paused, since when, why, and how many effects wait. Exit 1: states can't be read."""
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
-    rows = _paused(run_tool(present_states(settings, None)))
+    states = run_tool(present_states(settings, None))
+    rows = _paused(states)
+    tell_unreadable(states)
     if as_json:
         show(rows)
     else:
@@ -111,29 +125,52 @@ def status(
                 f"{row['outstanding']} waiting",
                 row["reason"],
             )
+    raise typer.Exit(exit_code(states))
 
 
-def _named(settings: HarborSettings, tenant: str | None) -> list[TenantId]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """`unreadable` = whose rows can't be read, with the reason: they are not asked, and must not look as if."""
+
+    tenants: Collection[TenantId]
+    unreadable: Mapping[TenantId, str]
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Orders:
+    commands: list[Command]
+    attempt: str
+    wait: timedelta
+
+
+def _named(settings: HarborSettings, tenant: str | None) -> _Named:
     """One tenant, or every one that is provisioned now: who begins later is not paused."""
     if tenant is not None:
-        return [tenant_of(tenant)]
-    return sorted(run_tool(present_states(settings, None)).tenants)
+        return _Named(tenants=[tenant_of(tenant)], unreadable={})
+    states = run_tool(present_states(settings, None))
+    tell_unreadable(states)
+    reasons = {tenant_of_key(key): why for key, why in states.unreadable.items()}
+    return _Named(
+        tenants=states.tenants,
+        unreadable={t: why for t, why in reasons.items() if t not in states.tenants},
+        exit_code=exit_code(states),
+    )
 
 
-def _say(
-    settings: HarborSettings,
-    commands: list[Command],
-    *,
-    attempt: str,
-    wait: timedelta,
-    dry_run: bool,
-) -> None:
+def _say(settings: HarborSettings, orders: _Orders, named: _Named, *, dry_run: bool) -> None:
+    attempt = orders.attempt
+    unreadable = [
+        {"tenant_id": tenant_id, "result": "unreadable", "message": why}
+        for tenant_id, why in sorted(named.unreadable.items())
+    ]
     if dry_run:
-        tenants = [command.tenant_id for command in commands]
-        show({"result": "dry_run", "attempt": attempt, "tenants": tenants})
-        return
+        tenants = [command.tenant_id for command in orders.commands]
+        tried = {"result": "dry_run", "attempt": attempt, "tenants": tenants}
+        show(tried | ({"unreadable": unreadable} if unreadable else {}))
+        raise typer.Exit(named.exit_code)
     tell_attempt(attempt)
-    rows = run_tool(_decided(settings, commands, attempt=attempt, wait=wait))
+    rows = [*run_tool(_decided(settings, orders)), *unreadable]
     are_all_done = bool(rows) and all(row["result"] == OutcomeStatus.DONE.value for row in rows)
     show(
         {
@@ -142,20 +179,18 @@ def _say(
             "tenants": rows,
         }
     )
-    raise typer.Exit(0 if are_all_done else 1)
+    raise typer.Exit(named.exit_code if are_all_done else 1)
 
 
-async def _decided(
-    settings: HarborSettings, commands: list[Command], *, attempt: str, wait: timedelta
-) -> list[dict[str, Any]]:
+async def _decided(settings: HarborSettings, orders: _Orders) -> list[dict[str, Any]]:
     turns = asyncio.Semaphore(_CONCURRENT_MAX)
     async with command_desk(settings) as desk:
 
         async def one(command: Command) -> dict[str, Any]:
             async with turns:
-                return await _row(desk, command, attempt=attempt, wait=wait)
+                return await _row(desk, command, attempt=orders.attempt, wait=orders.wait)
 
-        return list(await asyncio.gather(*(one(command) for command in commands)))
+        return list(await asyncio.gather(*(one(command) for command in orders.commands)))
 
 
 async def _row(

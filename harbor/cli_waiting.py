@@ -12,11 +12,12 @@ from harbor.cli_options import (
     JsonOption,
     PartitionsOption,
     duration_of,
+    exit_code,
     run_tool,
     settings_of,
     show,
     show_row,
-    tell,
+    tell_unreadable,
     tenant_of,
 )
 from harbor.inspection.dossier import next_action_document
@@ -67,16 +68,19 @@ def list_effects(
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
 ) -> None:
-    """What a rail was asked, oldest first: age, attempt, and how often the request was issued. Needs Kafka only."""
+    """What a rail was asked, oldest first: age, attempt, and how often the request was issued. Needs Kafka only.
+
+    Exit 1: there are states that can't be read, so effects may be missing.
+    """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
     least = duration_of(older_than)
     states, issued = run_tool(_read(settings, None if tenant is None else tenant_of(tenant)))
     chosen = outstanding_effects if is_outstanding else all_effects
     rows = chosen(states, issued, now=SystemClock().now(), older_than=least)
-    _tell_unreadable(states)
+    tell_unreadable(states)
     if as_json:
         show([document_of(row) for row in rows])
-        return
+        raise typer.Exit(exit_code(states))
     for row in rows:
         show_row(
             row.tenant_id,
@@ -89,6 +93,7 @@ def list_effects(
             _words(row.age),
             _state_of(row),
         )
+    raise typer.Exit(exit_code(states))
 
 
 @holds_app.command("list")
@@ -102,16 +107,19 @@ def list_holds(
     bootstrap: BootstrapOption = None,
     partitions: PartitionsOption = None,
 ) -> None:
-    """Holds that end soon, first to end first, and what will become of each. Needs Kafka only."""
+    """Holds that end soon, first to end first, and what will become of each. Needs Kafka only.
+
+    Exit 1: there are states that can't be read, so holds may be missing.
+    """
     settings = settings_of(bootstrap=bootstrap, partitions=partitions)
     within = duration_of(expiring)
     only = None if tenant is None else tenant_of(tenant)
     states = run_tool(present_states(settings, only))
     rows = expiring_holds(states, now=SystemClock().now(), within=within)
-    _tell_unreadable(states)
+    tell_unreadable(states)
     if as_json:
         show([document_of(row) for row in rows])
-        return
+        raise typer.Exit(exit_code(states))
     for row in rows:
         action = row.next_action
         what = "-" if action is None else f"{action.kind}, blocked by {action.blocked_by or '-'}"
@@ -125,6 +133,7 @@ def list_holds(
             f"ends {format_instant(row.expires_at)} (in {_words(row.left)})",
             what,
         )
+    raise typer.Exit(exit_code(states))
 
 
 def document_of(row: AskedOfRail | ExpiringHold) -> dict[str, Any]:
@@ -160,15 +169,12 @@ def _words(span: timedelta) -> str:
 
 
 def _state_of(row: AskedOfRail) -> str:
+    if row.is_outstanding is None:
+        return "unknown: the intent's state can't be read"
     if not row.is_outstanding:
-        return "answered"
+        return "answered" if row.is_answered else "not outstanding"
     action = row.next_action
     return f"waits for {action.blocked_by if action and action.blocked_by else 'rail'}"
-
-
-def _tell_unreadable(states: States) -> None:
-    for key, why in sorted(states.unreadable.items()):
-        tell(f"can't be read: {key.decode('utf-8', 'backslashreplace')}: {why}")
 
 
 async def _read(

@@ -21,7 +21,11 @@ _LIVE_HOLDS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedOfRail:
-    """An effect. `issues` = how often it was put on the topic; 0 where that is longer ago than the topic keeps."""
+    """An effect. `issues` = how often it was put on the topic; 0 where that is longer ago than the topic keeps.
+
+    `is_outstanding` is null where the intent's state can't be read. `is_answered` = an entry tells its success; what is
+    neither was declined, or its hold is lost.
+    """
 
     tenant_id: str
     intent_id: str
@@ -34,7 +38,8 @@ class AskedOfRail:
     requested_at: datetime
     last_issued_at: datetime | None
     age: timedelta
-    is_outstanding: bool
+    is_outstanding: bool | None
+    is_answered: bool
     rail_object: str | None
     next_action: NextAction | None
 
@@ -74,15 +79,15 @@ def outstanding_effects(
 def all_effects(
     states: States, issued: Mapping[str, IssuedEffect], *, now: datetime, older_than: timedelta
 ) -> list[AskedOfRail]:
-    """Answered ones too, as far back as the topic goes; oldest first."""
+    """Those that nothing waits for too, as far back as the topic goes; oldest first."""
     waiting = outstanding_effects(states, issued, now=now, older_than=older_than)
     named = {one.effect_id for one in waiting}
-    answered = [
+    others = [
         one
-        for one in _answered(issued, now)
+        for one in _not_waiting(states, issued, now)
         if one.effect_id not in named and one.age >= older_than
     ]
-    return sorted([*waiting, *answered], key=lambda one: (one.requested_at, one.effect_id))
+    return sorted([*waiting, *others], key=lambda one: (one.requested_at, one.effect_id))
 
 
 def expiring_holds(states: States, *, now: datetime, within: timedelta) -> list[ExpiringHold]:
@@ -131,14 +136,18 @@ def _outstanding(
         last_issued_at=None if issued is None else issued.issued_at,
         age=now - hold.requested_at,
         is_outstanding=True,
+        is_answered=False,
         rail_object=hold.rail_object,
         next_action=_next_action(intent, states, now),
     )
 
 
-def _answered(issued: Mapping[str, IssuedEffect], now: datetime) -> Iterator[AskedOfRail]:
+def _not_waiting(
+    states: States, issued: Mapping[str, IssuedEffect], now: datetime
+) -> Iterator[AskedOfRail]:
     for one in issued.values():
         effect = one.effect
+        intent = states.intents.get((TenantId(effect.tenant_id), effect.intent_id))
         yield AskedOfRail(
             tenant_id=effect.tenant_id,
             intent_id=effect.intent_id,
@@ -151,7 +160,8 @@ def _answered(issued: Mapping[str, IssuedEffect], now: datetime) -> Iterator[Ask
             requested_at=effect.requested_at,
             last_issued_at=one.issued_at,
             age=now - effect.requested_at,
-            is_outstanding=False,
+            is_outstanding=None if intent is None else False,
+            is_answered=intent is not None and effect.effect_id in intent.hold.carried_out,
             rail_object=effect.rail_object,
             next_action=None,
         )

@@ -1,4 +1,4 @@
-"""The tools as they are typed: what is refused before Kafka is asked."""
+"""The tools as they are typed: what is refused, what is put on record, and what is said of what can't be read."""
 
 import asyncio
 import hashlib
@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from harbor.dead_letters.reading import letter_id_of
+from schemas.ids import TenantId
 from schemas.messages.avro_codec import encode
-from schemas.messages.commands import Command, PauseRails
+from schemas.messages.commands import Command, FundIntent, PauseRails
 from schemas.messages.operations import DeadLetter
-from schemas.topics import DEAD_LETTERS
-from tests.support.builders import TENANT, a_command, an_intent_id
-from tests.support.harbor_world import HarborWorld
+from schemas.messages.shared import RailAnswerKind
+from schemas.partitioner import partition_of
+from schemas.topics import DEAD_LETTERS, INTENTS, tenant_key
+from tests.support.builders import TENANT, a_command, an_intent_id, rail_answer
+from tests.support.harbor_world import PARTITIONS, HarborWorld
 from tests.unit.harbor.command_line import CommandLine, DecidingSender, Told
-from tests.unit.harbor.engine.test_life_of_an_intent import CREATE, PROVISION
+from tests.unit.harbor.engine.test_life_of_an_intent import CREATE, FUND, PROVISION, answer_of
 
 SHOW = ("intents", "show", "--tenant", TENANT, "--intent", an_intent_id())
 
@@ -190,6 +193,102 @@ def test_an_attempt_that_can_make_no_id_is_refused(
 
     assert (told.status, told.out) == (2, "")
     assert "--attempt" in told.talk
+
+
+UNREADABLE = TenantId("unreadable-tenant")
+
+
+@pytest.fixture
+def with_a_row_that_cannot_be_read(world: HarborWorld) -> None:
+    """Beside a tenant and its intent, all well."""
+    asyncio.run(world.decide(PROVISION, CREATE, FUND))
+    partition = partition_of(UNREADABLE, PARTITIONS)
+    world.kafka.append(INTENTS, partition, key=tenant_key(UNREADABLE), value=b"\x00junk")
+
+
+@pytest.mark.usefixtures("with_a_row_that_cannot_be_read")
+def test_a_pause_of_all_names_who_is_not_paused_because_a_row_cannot_be_read(
+    line: CommandLine,
+) -> None:
+    tried = line.told("rails", "pause", *REASON, "--dry-run")
+    told = line.told("rails", "pause", *REASON)
+
+    assert (tried.status, told.status) == (1, 1)
+    assert json.loads(tried.out)["unreadable"][0]["tenant_id"] == UNREADABLE
+    said = json.loads(told.out)
+    assert said["result"] == "incomplete"
+    assert [(row["tenant_id"], row["result"]) for row in said["tenants"]] == [
+        (TENANT, "done"),
+        (UNREADABLE, "unreadable"),
+    ]
+    assert "can't be read: unreadable-tenant/tenant" in told.talk
+
+
+def test_a_pause_of_all_whose_rows_can_be_read_is_done_and_tells_of_other_states(
+    line: CommandLine, world: HarborWorld
+) -> None:
+    asyncio.run(world.decide(PROVISION, CREATE))
+    well = line.told("rails", "pause", *REASON)
+    key = f"{TENANT}/{an_intent_id()}".encode()
+    world.kafka.append(INTENTS, partition_of(TENANT, PARTITIONS), key=key, value=b"\x00junk")
+    one = line.told(*PAUSE, *REASON)
+    everybody = line.told("rails", "pause", *REASON)
+
+    assert (well.status, one.status, everybody.status) == (0, 0, 1)
+    assert json.loads(everybody.out)["result"] == "done"
+    assert f"can't be read: {TENANT}/" in everybody.talk
+
+
+@pytest.mark.usefixtures("with_a_row_that_cannot_be_read")
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rails", "status"),
+        ("effects", "list"),
+        ("effects", "list", "--outstanding"),
+        ("holds", "list"),
+    ],
+)
+def test_a_list_that_may_lack_something_is_no_success(
+    line: CommandLine, arguments: tuple[str, ...], form: tuple[str, ...]
+) -> None:
+    told = line.told(*arguments, *form)
+
+    assert told.status == 1
+    assert "can't be read: unreadable-tenant/tenant" in told.talk
+    assert arguments[0] != "effects" or "hold" in told.out
+
+
+@pytest.mark.parametrize("arguments", [("rails", "status"), ("effects", "list"), ("holds", "list")])
+def test_a_list_that_lacks_nothing_is_a_success(
+    line: CommandLine, world: HarborWorld, arguments: tuple[str, ...]
+) -> None:
+    asyncio.run(world.decide(PROVISION, CREATE, FUND))
+
+    assert line.told(*arguments).status == 0
+
+
+def test_an_effect_is_called_answered_only_if_an_entry_tells_so(
+    line: CommandLine, world: HarborWorld
+) -> None:
+    asyncio.run(world.decide(PROVISION, CREATE, FUND))
+    declined = rail_answer(world.effects()[-1], RailAnswerKind.DECLINED)
+    asyncio.run(world.decide(a_command(declined, number=4)))
+    asyncio.run(world.decide(a_command(FundIntent(), number=5, nonce="n-again")))
+    asyncio.run(world.decide(answer_of(world, 6)))
+    told = line.told("effects", "list")
+    key = f"{TENANT}/{an_intent_id()}".encode()
+    world.kafka.append(INTENTS, partition_of(TENANT, PARTITIONS), key=key, value=b"\x00junk")
+    in_the_dark = line.told("effects", "list")
+
+    assert [row.split("\t")[-1] for row in told.out.splitlines()] == [
+        "not outstanding",
+        "answered",
+    ]
+    assert {row.split("\t")[-1] for row in in_the_dark.out.splitlines()} == {
+        "unknown: the intent's state can't be read"
+    }
 
 
 ORDERS = "\x1b]0;owned\x07\x9b2J\u202e\n"
