@@ -21,6 +21,7 @@ from harbor import (
 from harbor.adapters.memory.ports import MemoryLogReader
 from harbor.cli import main
 from harbor.engine.provisioning import CommandDesk, CommandSender
+from schemas.errors import BrokerUnavailableError
 from schemas.messages.commands import Command
 from schemas.topics import COMMANDS
 from tests.support.harbor_world import PARTITIONS, HarborWorld
@@ -50,12 +51,15 @@ class _Reader(MemoryLogReader):
 class _RecordSender:
     """`RecordSender`; a command among the records is decided at once."""
 
-    def __init__(self, world: HarborWorld) -> None:
+    def __init__(self, line: "CommandLine", world: HarborWorld) -> None:
+        self._line = line
         self._world = world
 
     async def produce(
         self, topic: str, *, key: bytes, value: bytes, headers: Mapping[str, bytes], partition: int
     ) -> None:
+        if topic == COMMANDS and self._line.is_input_gone:
+            raise BrokerUnavailableError("the test's broker takes no command")
         self._world.kafka.append(topic, partition, key=key, value=value, headers=headers)
         if topic == COMMANDS:
             await self._world.decide()
@@ -89,6 +93,7 @@ class CommandLine:
         self._capsys = capsys
         self._world = world
         self.sender: CommandSender = DecidingSender(world)
+        self.is_input_gone = False
         for name in [name for name in os.environ if name.startswith("PAYBOND_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("PAYBOND_KAFKA_BOOTSTRAP", "memory:1")
@@ -98,7 +103,7 @@ class CommandLine:
         replaced = {
             "log_reader": self._reader,
             "command_desk": self._desk,
-            "record_sender": lambda settings: _RecordSender(world),  # noqa: ARG005
+            "record_sender": lambda settings: _RecordSender(self, world),  # noqa: ARG005
             "SystemClock": lambda: world.clock,
         }
         for module in _MODULES:

@@ -69,6 +69,29 @@ def test_an_unknown_security_protocol_is_a_usage_error(
     assert "PAYBOND_KAFKA_SECURITY_PROTOCOL: Input should be" in told.talk
 
 
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("rails", "pause", "--reason", "x", "--tenant", "No_Tenant"), "is no tenant id"),
+        (("quarantine", "release", "--reason", "x", "--tenant", "../x"), "is no tenant id"),
+        (("dead-letters", "list", "--tenant", "a"), "is no tenant id"),
+        (("intents", "show", "--tenant", TENANT, "--intent", "1"), "is no intent id"),
+        (("effects", "list", "--older-than", "soon"), "is no duration"),
+        (("holds", "list", "--expiring", "3"), "is no duration"),
+        (("topics", "acls", "--tenant", TENANT), "--tenant and --principal go together"),
+        (("quarantine", "list", "--partitions", "0"), "PAYBOND_KAFKA_PARTITIONS"),
+        (("quarantine", "list", "--kafka-bootstrap", ""), "PAYBOND_KAFKA_BOOTSTRAP"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_kafka_is_asked(
+    line: CommandLine, arguments: tuple[str, ...], why: str
+) -> None:
+    told = line.told(*arguments)
+
+    assert (told.status, told.out) == (2, "")
+    assert why in told.talk
+
+
 PAUSE = ("rails", "pause", "--tenant", TENANT)
 RESUME = ("rails", "resume", "--tenant", TENANT)
 RELEASE = ("quarantine", "release", "--tenant", TENANT)
