@@ -1,6 +1,6 @@
 """Harbor's loop on Apache Kafka dies at every numbered step: no entry and no answer is ever published twice.
 
-The same cases as in memory (`tests/unit/harbor/engine/test_loop.py`), on the adapters that people run: each process
+The same cases as in memory (`unit/harbor/engine/test_loop_crashes.py`), on the adapters that people run: each process
 takes over from one that died at the step before, with its transactional id, its store and its open transaction.
 
 Seen to fail with mutants of `tests/simulation/mutants`: `commit-before-produce` (after `transactions.commit after` two
@@ -58,7 +58,7 @@ from tests.integration.harbor.worlds import (
 from tests.support.builders import TENANT, a_command, an_intent_id, create_intent, provision_tenant
 from tests.support.harbor_world import ISSUER_KEYS, LEDGER_SEED, Crash, Faults
 from tests.support.records import plain_producer
-from tests.unit.harbor.engine.test_loop import STEPS
+from tests.unit.harbor.engine.test_loop_crashes import STEPS, plan_a_crash
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
@@ -204,7 +204,7 @@ def test_a_crash_at_any_step_publishes_no_entry_twice_and_loses_none(kafka: str)
             await process.run_until(process.decides_all)
             sent: list[Command] = []
             for number, step in enumerate(STEPS, start=1):
-                process.faults.plan(step, Crash())
+                plan_a_crash(process.faults, step)
                 # `reader.ledger_topics` is asked only where a tenant may begin; a second beginning is refused.
                 made = commands_of(number)
                 send(kafka, *made, a_command(provision_tenant(), number=1000 + number))

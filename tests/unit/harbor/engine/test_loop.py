@@ -1,4 +1,4 @@
-"""Aborts, fences, crashes and zombies: every command is decided once, whatever happens between two port calls."""
+"""Aborts, fences, outages and zombies: every command is decided once, whatever happens between two port calls."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +13,7 @@ from schemas.messages.outcomes import OutcomeStatus
 from schemas.partitioner import partition_of
 from schemas.topics import COMMANDS, GROUP_HARBOR, TIPS, ledger_topic
 from tests.support.builders import TENANT, a_command, an_intent_id, create_intent, provision_tenant
-from tests.support.harbor_world import PARTITIONS, Crash, HarborProcess, HarborWorld, of_tenant, run
+from tests.support.harbor_world import PARTITIONS, HarborProcess, HarborWorld, of_tenant, run
 
 PROVISION = a_command(provision_tenant(), number=1)
 CREATE = a_command(create_intent(), number=2)
@@ -21,26 +21,6 @@ FUND = a_command(FundIntent(), number=3)
 PARTITION = partition_of(TENANT, PARTITIONS)
 
 EVENTS = ["tenant_provisioned", "intent_created", "settlement_rail_requested"]
-# Every port call between taking a batch and signing its tips: before it, and after it where it has an effect.
-STEPS = (
-    "store.write before",
-    "store.write after",
-    "store.get_many before",
-    "signatures.verify_each before",
-    "reader.ledger_topics before",
-    "transactions.begin before",
-    "transactions.begin after",
-    "transactions.produce before",
-    "transactions.produce after",
-    "transactions.flush before",
-    "transactions.flush after",
-    "transactions.send_offsets before",
-    "transactions.send_offsets after",
-    "transactions.commit before",
-    "transactions.commit after",
-    "checkpoints.publish before",
-    "checkpoints.publish after",
-)
 
 
 async def running(world: HarborWorld, process: HarborProcess) -> HarborProcess:
@@ -64,25 +44,6 @@ def assert_decided_once(world: HarborWorld) -> None:
     for command in (PROVISION, CREATE, FUND):
         assert len(world.outcomes(command)) == 1
     world.assert_whole()
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_crash_at_any_step_leaves_each_command_decided_once(step: str) -> None:
-    async def scenario() -> None:
-        world = HarborWorld()
-        first = await running(world, world.process("first"))
-        first.faults.plan(step, Crash())
-        world.send(PROVISION, CREATE, FUND)
-        with pytest.raises(Crash):
-            await world.settle(first)
-        world.kafka.group(GROUP_HARBOR).remove("first")
-        second = await running(world, world.process("second", after=first))
-        await world.settle(second)
-
-        assert_decided_once(world)
-        assert world.checkpoints()[-1].size == len(EVENTS)
-
-    run(scenario)
 
 
 def test_an_abort_steps_back_loses_nothing_and_decides_nothing_twice() -> None:
