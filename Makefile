@@ -1,5 +1,5 @@
 # Paybond: every target does its own set-up; a second run is quick. `make help` lists them.
-# Needs Python ≥ 3.11, make and a C library. `kafka` and `test-apache` need Java ≥ 17 and Maven too.
+# Needs Python ≥ 3.11, make and a C library. `kafka` and `test-apache` need Java ≥ 17 and Maven too, and the latter curl.
 
 PYTHON ?= python3
 # Only `make lock` uses it, in an environment of its own: a newcomer needs no uv.

@@ -1,10 +1,17 @@
-"""Pages of `docs/operations` as scripts: their `sh` blocks, in order, one shell per page."""
+"""Pages with commands as scripts: their `sh` blocks, in order, one shell per page."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "docs" / "operations"
+_ROOT = Path(__file__).parents[2]
+FOLDER = _ROOT / "docs" / "operations"
+# What a newcomer types; of the first page one section, since the others build this very environment.
+EXAMPLES, FIRST_PAGE, TRIED = (
+    _ROOT / "docs" / "examples" / "README.md",
+    _ROOT / "README.md",
+    "Try it",
+)
 _BLOCK = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a block may say it is. A block without a language is neither run nor said to be shown: nobody decided.
 RUN, SHOWN = "sh", frozenset({"text", "json", "yaml"})
@@ -30,6 +37,12 @@ def blocks_of(page: str) -> list[Block]:
         )
         for found in _BLOCK.finditer(page)
     ]
+
+
+def section_of(page: str, heading: str) -> str:
+    """What stands below this heading, to the next of its kind."""
+    [_, section] = f"\n{page}".split(f"\n## {heading}\n")
+    return section.split("\n## ")[0] + "\n"
 
 
 def script_of(page: str) -> str:

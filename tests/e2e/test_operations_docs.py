@@ -1,4 +1,4 @@
-"""Every command on the pages for operators is run as it stands there, against the whole system.
+"""Every command on the pages for operators, and for newcomers, is run as it stands there, against the whole system.
 
 The pages say which variables they use (`docs/operations/README.md`); here they get values.
 """
@@ -18,7 +18,7 @@ from schemas.ids import TenantId
 from tests.e2e.conversations import planned, talk
 from tests.e2e.dead_letters import two_letters
 from tests.e2e.local_stack import BINARIES, LocalStack, running_stack
-from tests.e2e.operations_pages import pages, script_of
+from tests.e2e.operations_pages import EXAMPLES, FIRST_PAGE, TRIED, pages, script_of, section_of
 from tests.support.brokers import LIBRARIES_VARIABLE, ROOT, apache_libraries
 from tests.support.records import create_topic
 
@@ -92,11 +92,25 @@ def variables(stack: LocalStack, hanging: TopicPartition) -> Mapping[str, str]:
 def test_every_command_of_the_page_works(
     stack: LocalStack, variables: Mapping[str, str], page: Path
 ) -> None:
+    _run(page.read_text(), stack, variables)
+
+
+def test_what_a_newcomer_types_works(stack: LocalStack, variables: Mapping[str, str]) -> None:
+    """The first page last: it takes all down, and goes on with the proof that the examples fetched."""
+    known = {**variables, "VKEY": stack.local_file()["checkpoint_vkey"]}
+
+    _run(EXAMPLES.read_text(), stack, known)
+    _run(section_of(FIRST_PAGE.read_text(), TRIED), stack, known)
+
+
+def _run(page: str, stack: LocalStack, variables: Mapping[str, str]) -> None:
     ended = subprocess.run(
-        ["bash", "-c", script_of(page.read_text())],
+        ["bash", "-c", script_of(page)],
         check=False,
         capture_output=True,
         text=True,
+        # A record's value is shown as it is.
+        errors="replace",
         cwd=stack.directory,
         env={
             "PATH": f"{BINARIES}:{os.environ['PATH']}",
@@ -109,4 +123,4 @@ def test_every_command_of_the_page_works(
         timeout=_SECONDS_MAX,
     )
 
-    assert ended.returncode == 0, f"{page.name}:\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
+    assert ended.returncode == 0, f"{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
