@@ -7,23 +7,55 @@ command that somebody waits for.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from gateway.commands.ports import Timer
 from schemas.messages.avro_codec import decode_as
-from schemas.messages.outcomes import Outcome, OutcomeStatus
+from schemas.messages.commands import SpentNonce
+from schemas.messages.outcomes import Outcome, OutcomeStatus, Refusal
+from schemas.messages.refusals import REFUSALS, Keeping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request among those that share a command id: same key, and perhaps the same body."""
+
+    input_hash: bytes
+    spent: SpentNonce | None
+    request_id: str | None
+
+    def is_answered_by(self, outcome: Outcome) -> bool:
+        """Whether Harbor would say this to it too, and not only to another attempt that came before or beside it."""
+        # Another body under the same key: its refusal lies under its own record key.
+        if outcome.input_hash != self.input_hash:
+            return False
+        # What was done, or is malformed whoever asks, is said to every repeat; any other refusal is decided anew for
+        # one with a fresh proof, or without any (`harbor.domain.idempotency`).
+        if outcome.refusal is None or _is_kept_always(outcome.refusal):
+            return True
+        if self.spent is not None and outcome.spent is not None:
+            mine = self.spent.key_id, self.spent.nonce
+            return (outcome.spent.key_id, outcome.spent.nonce) == mine
+        # A command that could not be read is answered without either.
+        return outcome.request_id in {None, self.request_id}
+
+
+def _is_kept_always(refusal: Refusal) -> bool:
+    """A code that only a newer Harbor knows is taken for one: its answer must not be lost."""
+    rule = REFUSALS.get(refusal.code)
+    return rule is None or rule.keeping is Keeping.ALWAYS
 
 
 class Waiter:
     """One request's wait. `accepted` outcomes are kept, but the wait goes on for the rail's answer."""
 
-    def __init__(self, input_hash: bytes) -> None:
-        self.input_hash = input_hash
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def deliver(self, outcome: Outcome) -> None:
-        # Another body under the same key: its refusal lies under its own record key.
-        if outcome.input_hash != self.input_hash:
+        if not self._attempt.is_answered_by(outcome):
             return
         if not self._decided.done():
             self._decided.set_result(outcome)
@@ -47,10 +79,10 @@ class OutcomeWaiters:
         self._waiters: dict[bytes, list[Waiter]] = {}
 
     @contextmanager
-    def waiting(self, *, tenant_id: str, command_id: str, input_hash: bytes) -> Iterator[Waiter]:
+    def waiting(self, *, tenant_id: str, command_id: str, attempt: Attempt) -> Iterator[Waiter]:
         """Register before the command is produced: its outcome can be faster than `publish` returns."""
         key = f"{tenant_id}/{command_id}".encode()
-        waiter = Waiter(input_hash)
+        waiter = Waiter(attempt)
         self._waiters.setdefault(key, []).append(waiter)
         try:
             yield waiter

@@ -26,7 +26,7 @@ from gateway.commands.identity import (
 )
 from gateway.commands.in_flight import InFlight
 from gateway.commands.members import body_object, json_of
-from gateway.commands.outcome_waiter import OutcomeWaiters
+from gateway.commands.outcome_waiter import Attempt, OutcomeWaiters
 from gateway.commands.ports import (
     AgentKeys,
     ApiKeys,
@@ -203,7 +203,9 @@ class CommandPath:
         with self.waiters.waiting(
             tenant_id=command.tenant_id,
             command_id=command.command_id,
-            input_hash=command.input_hash,
+            attempt=Attempt(
+                input_hash=command.input_hash, spent=command.spent, request_id=command.request_id
+            ),
         ) as waiter:
             began = self.clock.now()
             await self.publisher.publish(record)

@@ -44,7 +44,7 @@ MUTANTS = (
                 ),
             ),
             Replacement(
-                target="gateway.commands.outcome_waiter:Waiter.deliver",
+                target="gateway.commands.outcome_waiter:Attempt.is_answered_by",
                 texts=(("outcome.input_hash != self.input_hash", "outcome is None"),),
             ),
         ),
@@ -56,12 +56,12 @@ MUTANTS = (
         breaks=("who asked with one body never gets the answer to another under the same key"),
         replacements=(
             Replacement(
-                target="gateway.commands.outcome_waiter:Waiter.deliver",
+                target="gateway.commands.outcome_waiter:Attempt.is_answered_by",
                 texts=(("outcome.input_hash != self.input_hash", "outcome is None"),),
             ),
         ),
         rules=frozenset({Rule.ACKNOWLEDGED}),
-        seed=38,
+        seed=401,
     ),
     Mutant(
         name="rail-commits-past-unanswered",
