@@ -54,7 +54,8 @@ class PostgresRowStore:
         """Raises DatabaseUnavailableError, and what `change` raises."""
         async with self._transaction(key.tenant_id) as connection:
             await connection.execute(_SQL["serialize"], {"record_key": key.record_key.decode()})
-            row = change(await _found(connection, key, is_acknowledged=False))
+            present = await _found(connection, key, is_acknowledged=False)
+            row = change(present)
             if row is None:
                 return None
             assert row.key == key
@@ -62,7 +63,13 @@ class PostgresRowStore:
             enqueued = await (await connection.execute(_SQL["enqueue"], values)).fetchone()
             assert enqueued is not None
             outbox_id = int(enqueued[0])
-            await _write(connection, row, outbox_id=outbox_id, is_acknowledged=False)
+            await _write(
+                connection,
+                row,
+                outbox_id=outbox_id,
+                is_acknowledged=False,
+                is_unchanged=row == present,
+            )
             await connection.execute(_SQL["announce"])
         return Written(row=row, outbox_id=outbox_id)
 
@@ -81,7 +88,13 @@ class PostgresRowStore:
             if row is None:
                 values = {**_names(key), "outbox_id": message.outbox_id}
                 return (await connection.execute(_DELETE[key.table], values)).rowcount == 1
-            return await _write(connection, row, outbox_id=message.outbox_id, is_acknowledged=True)
+            return await _write(
+                connection,
+                row,
+                outbox_id=message.outbox_id,
+                is_acknowledged=True,
+                is_unchanged=False,
+            )
 
     async def continue_after(self, outbox_id: int) -> None:
         """Raises DatabaseUnavailableError."""
@@ -190,13 +203,23 @@ async def _found(connection: Connection, key: RowKey, *, is_acknowledged: bool) 
 
 
 async def _write(
-    connection: Connection, row: OwnedRow, *, outbox_id: int, is_acknowledged: bool
+    connection: Connection,
+    row: OwnedRow,
+    *,
+    outbox_id: int,
+    is_acknowledged: bool,
+    is_unchanged: bool,
 ) -> bool:
+    """Whether it was written. `is_unchanged`: what Kafka has of it already says the same, so it stays seen."""
     values = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(row).items()
     }
-    values |= {"outbox_id": outbox_id, "is_acknowledged": is_acknowledged}
+    values |= {
+        "outbox_id": outbox_id,
+        "is_acknowledged": is_acknowledged,
+        "is_unchanged": is_unchanged,
+    }
     return (await connection.execute(_WRITE[row.key.table], values)).rowcount == 1
 
 

@@ -27,7 +27,8 @@ class RowStore(Protocol):
         """Row and outbox row in one transaction; changes of one key one after the other.
 
         `change` sees the present version (None: no such row), gives the next one, or None to leave it as it is; what
-        it raises undoes everything. Raises DatabaseUnavailableError.
+        it raises undoes everything. A version that says the same as an acknowledged one stays seen while it waits for
+        its own outbox id. Raises DatabaseUnavailableError.
         """
 
     async def is_acknowledged(self, tenant_id: TenantId, outbox_id: int) -> bool:

@@ -27,7 +27,7 @@ VALUES (%(tenant_id)s, nextval('gateway.outbox_ids'), %(table)s, %(primary_key)s
 RETURNING outbox_id
 
 -- name: write_api_keys
--- The new version, unseen until acknowledged; never over a newer one.
+-- The new version, unseen until acknowledged unless it says the same as the present one; never over a newer one.
 INSERT INTO gateway.api_keys AS stored (
     tenant_id, key_id, environment, kind, permissions, pepper_id, digest, label, created_at, revoked_at, outbox_id,
     acknowledged_at
@@ -40,11 +40,11 @@ ON CONFLICT (tenant_id, key_id) DO UPDATE SET
     environment = excluded.environment, kind = excluded.kind, permissions = excluded.permissions,
     pepper_id = excluded.pepper_id, digest = excluded.digest, label = excluded.label,
     created_at = excluded.created_at, revoked_at = excluded.revoked_at, outbox_id = excluded.outbox_id,
-    acknowledged_at = excluded.acknowledged_at
+    acknowledged_at = CASE WHEN %(is_unchanged)s THEN stored.acknowledged_at ELSE excluded.acknowledged_at END
 WHERE stored.outbox_id < excluded.outbox_id
 
 -- name: write_agent_keys
--- The new version, unseen until acknowledged; never over a newer one.
+-- The new version, unseen until acknowledged unless it says the same as the present one; never over a newer one.
 INSERT INTO gateway.agent_keys AS stored (
     tenant_id, key_id, public_key, purposes, expires_at, created_at, revoked_at, outbox_id, acknowledged_at
 )
@@ -55,7 +55,7 @@ VALUES (
 ON CONFLICT (tenant_id, key_id) DO UPDATE SET
     public_key = excluded.public_key, purposes = excluded.purposes, expires_at = excluded.expires_at,
     created_at = excluded.created_at, revoked_at = excluded.revoked_at, outbox_id = excluded.outbox_id,
-    acknowledged_at = excluded.acknowledged_at
+    acknowledged_at = CASE WHEN %(is_unchanged)s THEN stored.acknowledged_at ELSE excluded.acknowledged_at END
 WHERE stored.outbox_id < excluded.outbox_id
 
 -- name: delete_api_keys

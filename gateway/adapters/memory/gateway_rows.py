@@ -54,7 +54,11 @@ class MemoryRowStore:
         assert row.key == key
         self._database.last_outbox_id += 1
         outbox_id = self._database.last_outbox_id
-        self._database.rows[key] = StoredRow(row=row, outbox_id=outbox_id, is_acknowledged=False)
+        self._database.rows[key] = StoredRow(
+            row=row,
+            outbox_id=outbox_id,
+            is_acknowledged=stored is not None and stored.is_acknowledged and stored.row == row,
+        )
         self._database.outbox.append(message_of(row, outbox_id))
         return Written(row=row, outbox_id=outbox_id)
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gateway.adapters.memory.gateway_rows import MemoryRowHistory, MemoryRowTopic
 from gateway.adapters.postgres_keys import PostgresAgentKeys, PostgresApiKeys
 from gateway.adapters.postgres_rows import PostgresRowStore
+from gateway.auth.key_admin import IssuedKey
 from gateway.auth.permissions import Permission
 from gateway.outbox.restore import restore
 from gateway.outbox.rows import row_of
@@ -258,6 +260,58 @@ def test_a_revocation_that_kafka_has_not_acknowledged_closes_the_key_all_the_sam
 
         assert code_of(answer) == (503, "unavailable")
         assert code_of(used) == (401, "credential_invalid")
+
+    run(migrated(postgres), scenario, acknowledgement_seconds=0.2)
+
+
+def test_a_key_that_is_registered_or_revoked_again_is_seen_as_before_while_kafka_is_out(
+    postgres: FreshDatabase,
+) -> None:
+    async def scenario(gateway: RunningGateway) -> None:
+        admin = await gateway.bearer("acme")
+        tenant, keys = TenantId("acme"), PostgresAgentKeys(gateway.reads)
+        revoked = await gateway.issue("acme")
+        path = f"{KEYS}/{revoked.row.key_id}"
+        await gateway.client.post(AGENTS, headers=admin, json=AGENT)
+        await gateway.client.delete(path, headers=admin)
+        await gateway.stop_relay()
+
+        again = await gateway.client.post(AGENTS, headers=admin, json=AGENT)
+        known = await keys.find(tenant, "agent/1")
+        revoked_again = await gateway.client.delete(path, headers=admin)
+        listed = await gateway.get(KEYS, admin)
+
+        assert code_of(again) == code_of(revoked_again) == (503, "unavailable")
+        assert known is not None
+        assert not known.is_revoked
+        assert revoked.row.key_id in {key["key_id"] for key in listed.json()["api_keys"]}
+
+    run(migrated(postgres), scenario, acknowledgement_seconds=0.2)
+
+
+def test_whoever_rotates_its_own_key_has_one_afterwards_though_kafka_goes_in_between(
+    postgres: FreshDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(gateway: RunningGateway) -> None:
+        own = await gateway.issue("acme")
+        create = gateway.keys.create
+
+        async def create_before_the_outage(*given: Any, **named: Any) -> IssuedKey:
+            issued = await create(*given, **named)
+            await gateway.stop_relay()
+            return issued
+
+        monkeypatch.setattr(gateway.keys, "create", create_before_the_outage)
+
+        rotated = await gateway.client.post(
+            f"{KEYS}/{own.row.key_id}/rotate", headers=authorization(own.bearer)
+        )
+        new = await gateway.get("/v1/auth/principal", authorization(rotated.json()["api_key"]))
+        old = await gateway.get("/v1/auth/principal", authorization(own.bearer))
+
+        assert rotated.status_code == 201
+        assert new.status_code == 200
+        assert code_of(old) == (401, "credential_invalid")
 
     run(migrated(postgres), scenario, acknowledgement_seconds=0.2)
 

@@ -251,6 +251,32 @@ def test_an_acknowledgement_of_an_older_version_does_not_show_the_newer_one() ->
     asyncio.run(scenario())
 
 
+def test_a_version_that_says_the_same_stays_seen_while_it_waits_for_kafka() -> None:
+    database = MemoryDatabase()
+    outbox, store = MemoryOutbox(database), MemoryRowStore(database)
+
+    async def scenario() -> None:
+        await outbox.lock()
+        first = await store.change(ROW.key, lambda _: ROW)
+        assert first is not None
+        await store.change(ROW.key, lambda _: ROW)
+        unseen = database.visible(ROW.key)
+        await outbox.acknowledge(ROW.tenant_id, [first.outbox_id, first.outbox_id + 1])
+
+        again = await store.change(ROW.key, lambda present: present)
+
+        assert again is not None
+        assert unseen is None
+        assert database.visible(ROW.key) == ROW
+        assert not await store.is_acknowledged(ROW.tenant_id, again.outbox_id)
+
+        await store.change(ROW.key, lambda _: replace(ROW, revoked_at=T0))
+
+        assert database.visible(ROW.key) is None
+
+    asyncio.run(scenario())
+
+
 def test_a_change_that_refuses_leaves_nothing_behind() -> None:
     database = MemoryDatabase()
 
