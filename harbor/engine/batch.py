@@ -23,7 +23,7 @@ from harbor.engine.batch_output import (
     outcome_record,
 )
 from harbor.engine.batch_result import BatchResult, ResultBuilder
-from harbor.engine.forgetting import recorded_key_of
+from harbor.engine.forgetting import recorded_row_of
 from harbor.engine.intake import Place, Received, Rejected, RejectReason, addressee_of, place_of
 from harbor.engine.ports import OutputRecord
 from harbor.engine.quarantine import check_release, reason_of
@@ -241,7 +241,7 @@ class _Deciding:
         if outcome.status is OutcomeStatus.RETRY:
             return
         self._view.put(partition, (OUTCOMES, record.key), outcome, encoded=record.value)
-        self._view.put(partition, recorded_key_of(outcome, record.key), b"")
+        self._view.put(partition, *recorded_row_of(outcome, record.key))
         for key, spender in nonce_writes_of(outcome).items():
             self._view.put(partition, key, spender)
 

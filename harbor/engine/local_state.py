@@ -7,7 +7,7 @@ from typing import TypeAlias
 from harbor.engine.agreement import StatesSeen
 from harbor.engine.batch_lookup import nonce_writes_of
 from harbor.engine.due_index import due_key_of
-from harbor.engine.forgetting import recorded_key_of
+from harbor.engine.forgetting import recorded_row_of
 from harbor.engine.ports import LogRecord, StateStore
 from schemas.instants import format_instant, parse_instant
 from schemas.intent_fold import IntentState
@@ -69,8 +69,8 @@ def writes_of(
         case Outcome() as outcome:
             if outcome.recorded_at < oldest:
                 return {}
-            recorded = recorded_key_of(outcome, record.key)
-            return {**plain, **nonce_writes_of(outcome), recorded: b""}
+            recorded, nonce = recorded_row_of(outcome, record.key)
+            return {**plain, **nonce_writes_of(outcome), recorded: nonce}
         case IntentState() as intent:
             due = due_key_of(intent)
             return plain if due is None else {**plain, due: b""}

@@ -11,7 +11,7 @@ from harbor.engine.forgetting import (
     RECORDED,
     ROWS_MAX,
     Forgetting,
-    recorded_key_of,
+    recorded_row_of,
 )
 from harbor.engine.local_state import StoreKey
 from schemas.ids import CommandId
@@ -44,7 +44,7 @@ def an_outcome(number: int, recorded_at: datetime = T0, spent: SpentNonce | None
 def rows_of(outcome: Outcome) -> dict[StoreKey, bytes | None]:
     key = outcome_key(TENANT, CommandId(outcome.command_id))
     rows: dict[StoreKey, bytes | None] = {(OUTCOMES, key): encode(outcome)}
-    return {**rows, recorded_key_of(outcome, key): b"", **nonce_writes_of(outcome)}
+    return {**rows, **dict([recorded_row_of(outcome, key)]), **nonce_writes_of(outcome)}
 
 
 async def after_turns(store: MemoryStateStore, *instants: datetime) -> dict[StoreKey, bytes]:
@@ -84,6 +84,42 @@ def test_a_nonce_that_a_younger_refusal_spent_once_more_stays_spent() -> None:
 
         assert left == rows_of(refused)
         assert [key for key in left if key[0] == NONCE]
+
+    run(scenario)
+
+
+def test_the_nonces_of_answers_that_were_decided_anew_leave_with_their_rows() -> None:
+    """Each poll of a refusal with a fresh proof takes the place of the last answer, and spends another nonce."""
+
+    async def scenario() -> None:
+        store = MemoryStateStore()
+        polls = [
+            an_outcome(1, T0 + number * HOUR, spent=replace(NONCE_OF_ALL, nonce=f"n-{number}"))
+            for number in range(5)
+        ]
+        for poll in polls:
+            await store.write({PARTITION: rows_of(poll)})
+
+        half = await after_turns(store, T0 + FORGET_AFTER + 2.5 * HOUR)
+        whole = await after_turns(store, T0 + FORGET_AFTER + 5 * HOUR)
+
+        kept = {key for poll in polls[3:] for key in nonce_writes_of(poll)}
+        assert {key for key in half if key[0] == NONCE} == kept
+        assert whole == {}
+
+    run(scenario)
+
+
+def test_a_nonce_that_a_later_answer_to_the_same_key_has_stays_spent() -> None:
+    async def scenario() -> None:
+        store = MemoryStateStore()
+        newer = an_outcome(1, T0 + HOUR, spent=NONCE_OF_ALL)
+        await store.write({PARTITION: rows_of(an_outcome(1, spent=NONCE_OF_ALL))})
+        await store.write({PARTITION: rows_of(newer)})
+
+        left = await after_turns(store, T0 + FORGET_AFTER + HOUR)
+
+        assert left == rows_of(newer)
 
     run(scenario)
 
