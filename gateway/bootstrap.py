@@ -16,6 +16,7 @@ from gateway.adapters.timing import EventLoopTimer
 from gateway.auth.capability import CapabilityKey, capability_token
 from gateway.auth.guard import Guard
 from gateway.auth.key_admin import KeyAdmin
+from gateway.commands.attempt import attempt_of
 from gateway.commands.in_flight import InFlight
 from gateway.commands.operation_id import Operation, operation_id_of
 from gateway.commands.outcome_waiter import OutcomeWaiters
@@ -48,10 +49,12 @@ class GatewaySecrets:
         return capability_token(self.capability, tenant_id=tenant_id, intent_id=intent_id)
 
     def operation_id(self, outcome: Outcome) -> str:
-        """A poll of a pending hold names the operation of the command that asked for it."""
+        """A poll of a pending hold names the operation of the command that asked for it: another request's attempt."""
+        asked_by = outcome.operation_command_id
         operation = Operation(
-            command_id=CommandId(outcome.operation_command_id or outcome.command_id),
+            command_id=CommandId(asked_by or outcome.command_id),
             started_at=outcome.recorded_at,
+            attempt=attempt_of(outcome) if asked_by is None else None,
         )
         return operation_id_of(self.operation_key, TenantId(outcome.tenant_id), operation)
 

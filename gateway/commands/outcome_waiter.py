@@ -7,43 +7,11 @@ command that somebody waits for.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from gateway.commands.attempt import Attempt
 from gateway.commands.ports import Timer
 from schemas.messages.avro_codec import decode_as
-from schemas.messages.commands import SpentNonce
-from schemas.messages.outcomes import Outcome, OutcomeStatus, Refusal
-from schemas.messages.refusals import REFUSALS, Keeping
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One request among those that share a command id: same key, and perhaps the same body."""
-
-    input_hash: bytes
-    spent: SpentNonce | None
-    request_id: str | None
-
-    def is_answered_by(self, outcome: Outcome) -> bool:
-        """Whether Harbor would say this to it too, and not only to another attempt that came before or beside it."""
-        # Another body under the same key: its refusal lies under its own record key.
-        if outcome.input_hash != self.input_hash:
-            return False
-        # What was done, or is malformed whoever asks, is said to every repeat; any other refusal is decided anew for
-        # one with a fresh proof, or without any (`harbor.domain.idempotency`).
-        if outcome.refusal is None or _is_kept_always(outcome.refusal):
-            return True
-        if self.spent is not None and outcome.spent is not None:
-            mine = self.spent.key_id, self.spent.nonce
-            return (outcome.spent.key_id, outcome.spent.nonce) == mine
-        # A command that could not be read is answered without either.
-        return outcome.request_id in {None, self.request_id}
-
-
-def _is_kept_always(refusal: Refusal) -> bool:
-    """A code that only a newer Harbor knows is taken for one: its answer must not be lost."""
-    rule = REFUSALS.get(refusal.code)
-    return rule is None or rule.keeping is Keeping.ALWAYS
+from schemas.messages.outcomes import Outcome, OutcomeStatus
 
 
 class Waiter:

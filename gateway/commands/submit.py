@@ -17,6 +17,7 @@ from gateway.auth.permissions import Permission
 from gateway.auth.recognition import HEADER as PROOF_HEADER
 from gateway.auth.recognition import ProvenRequest, recognize
 from gateway.commands.answers import Answer, Secrets, answer_of
+from gateway.commands.attempt import attempt_of
 from gateway.commands.identity import (
     RANDOM_BYTES,
     IdentifiedBy,
@@ -26,7 +27,7 @@ from gateway.commands.identity import (
 )
 from gateway.commands.in_flight import InFlight
 from gateway.commands.members import body_object, json_of
-from gateway.commands.outcome_waiter import Attempt, OutcomeWaiters
+from gateway.commands.outcome_waiter import OutcomeWaiters
 from gateway.commands.ports import (
     AgentKeys,
     ApiKeys,
@@ -203,9 +204,7 @@ class CommandPath:
         with self.waiters.waiting(
             tenant_id=command.tenant_id,
             command_id=command.command_id,
-            attempt=Attempt(
-                input_hash=command.input_hash, spent=command.spent, request_id=command.request_id
-            ),
+            attempt=attempt_of(command),
         ) as waiter:
             began = self.clock.now()
             await self.publisher.publish(record)
@@ -241,6 +240,8 @@ class CommandPath:
             input_hash=command.input_hash,
             recorded_at=now,
             decided_at=now,
+            spent=command.spent,
+            request_id=command.request_id,
             answer=answer,
         )
         return answer_of(pending, self.secrets, request_id=request.request_id)

@@ -47,6 +47,9 @@ async def read_operation(request: Request, path: ReadPathOf, operation_id: str) 
     if path.clock.now() - operation.started_at > KEPT:
         raise RefusedError("operation_expired")
     outcome = await find_outcome(path.reads, asked.tenant_id, operation.command_id)
+    # What the table has is the newest answer under the key: until this attempt's own is there, it is not known.
+    if outcome is not None and operation.attempt is not None:
+        outcome = outcome if operation.attempt.is_answered_by(outcome) else None
     document = {
         "tenant_id": asked.tenant_id,
         "operation_id": operation_id,

@@ -21,6 +21,7 @@ from gateway.auth.api_key import KeyKind, Peppers
 from gateway.auth.guard import Guard
 from gateway.auth.key_admin import IssuedKey, KeyAdmin
 from gateway.auth.permissions import ROLES
+from gateway.commands.attempt import attempt_of
 from gateway.commands.operation_id import Operation, operation_id_of
 from gateway.outbox.acknowledgements import Acknowledgements, RowWriter
 from gateway.outbox.relay import Relay
@@ -60,7 +61,9 @@ class AnySecrets:
 
     def operation_id(self, outcome: Outcome) -> str:
         operation = Operation(
-            command_id=CommandId(outcome.command_id), started_at=outcome.recorded_at
+            command_id=CommandId(outcome.command_id),
+            started_at=outcome.recorded_at,
+            attempt=attempt_of(outcome),
         )
         return operation_id_of(OPERATION_KEY, TenantId(outcome.tenant_id), operation)
 

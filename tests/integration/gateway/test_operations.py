@@ -1,13 +1,14 @@
 """Operations over HTTP: pending, done, refused; a forged id, another tenant's and an old one."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from gateway.commands.operation_id import Operation, operation_id_of
 from schemas.ids import CommandId, TenantId, uuid8_of
-from schemas.messages.commands import FundIntent
-from schemas.messages.outcomes import Outcome, OutcomeStatus
+from schemas.messages.commands import FundIntent, SpentNonce
+from schemas.messages.outcomes import Outcome, OutcomeStatus, Refusal
 from tests.integration.gateway.gateways import OPERATION_KEY, RunningGateway, code_of, run
 from tests.integration.gateway.tables import history_of, migrated, store
 from tests.support.builders import T0
@@ -27,6 +28,19 @@ def _world() -> World:
     return world
 
 
+def _refused() -> Outcome:
+    """Evidence that one proof was refused for, whatever became of it since."""
+    done = next(o for o in evidenced().outcomes.values() if o.command_kind == "SubmitEvidence")
+    return replace(
+        done,
+        tenant_id="acme-refused",
+        status=OutcomeStatus.REFUSED,
+        spent=SpentNonce(key_id="agent-1", nonce="n1", expires_at=T0),
+        answer=None,
+        refusal=Refusal(code="intent_frozen", message="The intent is frozen by a dispute."),
+    )
+
+
 def _far_step() -> World:
     """A predicate about an array position that no 64 bits hold."""
     path = f'["items",{_FAR_STEP}]'.encode()
@@ -40,6 +54,7 @@ def filled(module_postgres: FreshDatabase) -> FreshDatabase:
     store(database, history_of(_world(), "acme"))
     store(database, history_of(evidenced(), "acme-corp"))
     store(database, history_of(_far_step(), "acme-far"))
+    store(database, replace(history_of(evidenced(), "acme-refused"), outcomes=[_refused()]))
     return database
 
 
@@ -91,6 +106,33 @@ def test_a_result_shows_an_array_step_of_any_size(filled: FreshDatabase) -> None
         assert answer.status_code == 200
         (clause,) = answer.json()["result"]["predicate_evaluation"]["trace"]
         assert clause["path"] == ["items", _FAR_STEP]
+
+    run(filled, scenario)
+
+
+def test_what_another_attempt_under_the_key_was_told_is_not_shown_as_this_ones(
+    filled: FreshDatabase,
+) -> None:
+    refused = _refused()
+    spent = refused.spent
+    assert spent is not None
+    attempts = {
+        "own": refused,
+        "fresh proof": replace(refused, spent=replace(spent, nonce="fresh")),
+        "other body": replace(refused, input_hash=b"\x01" * 32),
+    }
+
+    async def scenario(gateway: RunningGateway) -> None:
+        headers = await gateway.bearer("acme-refused")
+        secrets = gateway.app.state.read_path.secrets
+        shown = {
+            name: (await gateway.get(f"/v1/operations/{secrets.operation_id(attempt)}", headers))
+            for name, attempt in attempts.items()
+        }
+
+        statuses = {name: answer.json()["status"] for name, answer in shown.items()}
+        assert statuses == {"own": "refused", "fresh proof": "pending", "other body": "pending"}
+        assert shown["own"].json()["error"]["code"] == "intent_frozen"
 
     run(filled, scenario)
 

@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.commands.outcome_waiter import Attempt
+from gateway.commands.attempt import Attempt, attempt_of
 from schemas.messages.commands import SpentNonce
 from schemas.messages.outcomes import Outcome, OutcomeStatus, Refusal
 from tests.support.builders import T0, TENANT, a_command_id, an_intent_id
 
 _SPENT = SpentNonce(key_id="agent-1", nonce="n1", expires_at=T0)
-_PROVEN = Attempt(input_hash=bytes(32), spent=_SPENT, request_id="r1")
-_UNPROVEN = Attempt(input_hash=bytes(32), spent=None, request_id="r1")
 _DONE = Outcome(
     command_id=a_command_id(1),
     tenant_id=TENANT,
@@ -24,6 +22,10 @@ _DONE = Outcome(
     spent=_SPENT,
     request_id="r1",
 )
+_PROVEN = attempt_of(_DONE)
+_UNPROVEN = attempt_of(replace(_DONE, spent=None))
+# As an operation id carries it.
+_CUT = Attempt(body=_PROVEN.body[:4], sender=(_PROVEN.sender or b"")[:4])
 
 
 def _refused(code: str, status: OutcomeStatus = OutcomeStatus.REFUSED) -> Outcome:
@@ -42,10 +44,13 @@ def _by_another_proof(outcome: Outcome) -> Outcome:
         _refused("tenant_quarantined", OutcomeStatus.RETRY),
     ],
 )
-def test_a_refusal_that_a_fresh_proof_is_spared_is_its_own_attempts_only(outcome: Outcome) -> None:
-    assert _PROVEN.is_answered_by(outcome)
-    assert not _PROVEN.is_answered_by(_by_another_proof(outcome))
-    assert not _PROVEN.is_answered_by(replace(outcome, spent=replace(_SPENT, key_id="agent-2")))
+@pytest.mark.parametrize("attempt", [_PROVEN, _CUT])
+def test_a_refusal_that_a_fresh_proof_is_spared_is_its_own_attempts_only(
+    outcome: Outcome, attempt: Attempt
+) -> None:
+    assert attempt.is_answered_by(outcome)
+    assert not attempt.is_answered_by(_by_another_proof(outcome))
+    assert not attempt.is_answered_by(replace(outcome, spent=replace(_SPENT, key_id="agent-2")))
 
 
 def test_the_same_proof_sent_again_is_the_same_attempt_whatever_its_request_id() -> None:
@@ -81,4 +86,7 @@ def test_a_command_that_could_not_be_read_is_answered_whoever_sent_it() -> None:
 
 
 def test_an_outcome_of_another_body_answers_nobody() -> None:
-    assert not _PROVEN.is_answered_by(replace(_DONE, input_hash=b"\x01" * 32))
+    other = replace(_DONE, input_hash=b"\x01" * 32)
+
+    assert not _PROVEN.is_answered_by(other)
+    assert not _CUT.is_answered_by(other)
