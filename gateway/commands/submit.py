@@ -9,7 +9,7 @@ After 7 nothing is refused here any more: what follows is Harbor's.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gateway.auth.api_key import Peppers
 from gateway.auth.credential import Credential, assert_tenant, authenticate, require
@@ -123,9 +123,10 @@ class CommandPath:
                 document=body,
                 intent_id=intent_id,
             )
+            began = self.clock.now()
             outcome = await self._decided(command)
             if outcome is None:
-                return await self._not_known(command, request)
+                return await self._not_known(command, request, began=began)
             return answer_of(outcome, self.secrets, request_id=request.request_id)
 
     async def _proof(
@@ -216,8 +217,13 @@ class CommandPath:
             self.on_answered(max(timedelta(), self.clock.now() - began).total_seconds())
         return outcome
 
-    async def _not_known(self, command: Command, request: IncomingRequest) -> Answer:
-        """202 with the members that the route's 200 must have, from the read tables; else 503."""
+    async def _not_known(
+        self, command: Command, request: IncomingRequest, *, began: datetime
+    ) -> Answer:
+        """202 with the members that the route's 200 must have, from the read tables; else 503.
+
+        `began` = before the command was sent: what is decided of commands that come after it was decided after it.
+        """
         answer = None
         kind = type(command.body).__name__
         if command.intent_id is not None and kind != "CreateIntent":
@@ -230,7 +236,6 @@ class CommandPath:
                 answer = None
         if answer is None:
             raise RefusedError("unavailable", retry_after_seconds=_RETRY_AFTER_SECONDS)
-        now = self.clock.now()
         pending = Outcome(
             command_id=command.command_id,
             tenant_id=command.tenant_id,
@@ -238,8 +243,8 @@ class CommandPath:
             command_kind=kind,
             status=OutcomeStatus.ACCEPTED,
             input_hash=command.input_hash,
-            recorded_at=now,
-            decided_at=now,
+            recorded_at=began,
+            decided_at=began,
             spent=command.spent,
             request_id=command.request_id,
             answer=answer,

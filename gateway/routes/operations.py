@@ -1,6 +1,7 @@
 """What became of a request that was answered 202. The id proves itself, so it means something before any outcome."""
 
 import json
+from dataclasses import replace
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -8,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.auth.permissions import Permission
 from gateway.commands.answers import Secrets, compact, result_members
-from gateway.commands.operation_id import KEPT, read_operation_id
+from gateway.commands.operation_id import KEPT, Operation, read_operation_id
 from gateway.edge.refused import RefusedError
 from gateway.queries.operations import find_outcome
 from gateway.routes.errors import refusals_of_read
@@ -21,7 +22,8 @@ from gateway.routes.reading import (
     takes,
 )
 from schemas.instants import format_instant
-from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus
+from schemas.messages.outcomes import IntentAnswer, Outcome, OutcomeStatus, Refusal
+from schemas.messages.refusals import REFUSALS
 
 _OPERATION = {
     "tenant_id": "tenant-vec",
@@ -29,6 +31,8 @@ _OPERATION = {
     "status": "done",
     "result": {"tenant": "tenant-vec", "intent_id": "7f2a9b1e-…", "state": "funded"},
 }
+
+_REUSED = Refusal(code="idempotency_key_reused", message=REFUSALS["idempotency_key_reused"].message)
 
 router = APIRouter(tags=["operations"])
 
@@ -47,9 +51,7 @@ async def read_operation(request: Request, path: ReadPathOf, operation_id: str) 
     if path.clock.now() - operation.started_at > KEPT:
         raise RefusedError("operation_expired")
     outcome = await find_outcome(path.reads, asked.tenant_id, operation.command_id)
-    # What the table has is the newest answer under the key: until this attempt's own is there, it is not known.
-    if outcome is not None and operation.attempt is not None:
-        outcome = outcome if operation.attempt.is_answered_by(outcome) else None
+    outcome = None if outcome is None else said_to(operation, outcome)
     document = {
         "tenant_id": asked.tenant_id,
         "operation_id": operation_id,
@@ -58,6 +60,20 @@ async def read_operation(request: Request, path: ReadPathOf, operation_id: str) 
     }
     # As the answer itself is written: a predicate's path may have an array step of any size, which orjson refuses.
     return document_response(compact(document))
+
+
+def said_to(operation: Operation, newest: Outcome) -> Outcome | None:
+    """What the newest answer under the key means for the attempt that the operation is; None = not decided yet.
+
+    The table has one answer per key. Commands are decided in their order, so a later attempt's refusal has taken the
+    place of this one's; an earlier one's says nothing of it.
+    """
+    attempt = operation.attempt
+    if attempt is None or attempt.is_answered_by(newest):
+        return newest
+    if not newest.input_hash.startswith(attempt.body):
+        return replace(newest, status=OutcomeStatus.REFUSED, refusal=_REUSED, answer=None)
+    return newest if newest.recorded_at > operation.started_at else None
 
 
 def operation_members(outcome: Outcome | None, secrets: Secrets) -> JsonDocument:

@@ -119,6 +119,11 @@ def test_what_another_attempt_under_the_key_was_told_is_not_shown_as_this_ones(
     attempts = {
         "own": refused,
         "fresh proof": replace(refused, spent=replace(spent, nonce="fresh")),
+        "fresh proof, overtaken": replace(
+            refused,
+            spent=replace(spent, nonce="earlier"),
+            recorded_at=refused.recorded_at - timedelta(seconds=1),
+        ),
         "other body": replace(refused, input_hash=b"\x01" * 32),
     }
 
@@ -131,8 +136,14 @@ def test_what_another_attempt_under_the_key_was_told_is_not_shown_as_this_ones(
         }
 
         statuses = {name: answer.json()["status"] for name, answer in shown.items()}
-        assert statuses == {"own": "refused", "fresh proof": "pending", "other body": "pending"}
-        assert shown["own"].json()["error"]["code"] == "intent_frozen"
+        assert statuses.pop("fresh proof") == "pending"
+        assert set(statuses.values()) == {"refused"}
+        codes = {name: shown[name].json()["error"]["code"] for name in statuses}
+        assert codes == {
+            "own": "intent_frozen",
+            "fresh proof, overtaken": "intent_frozen",
+            "other body": "idempotency_key_reused",
+        }
 
     run(filled, scenario)
 
