@@ -83,12 +83,20 @@ def _compact(**extra: str) -> dict[str, str]:
 _LARGE = {"max.message.bytes": str(RECORD_BYTES_MAX)}
 _H, _R, _S, _G, _C = Program.HARBOR, Program.RAILS, Program.STREAMS, Program.GATEWAY, Program.CLI
 
+LEDGER_INDEX_BYTES = 64 * 1024
+LEDGER_SEGMENT_BYTES = 16 * 1024 * 1024
+
 LEDGER = TopicSpec(
     name=LEDGER_PREFIX,
     is_prefix=True,
     partitioned_by=PartitionedBy.SINGLE,
-    # With 10 MB preallocated indexes one transaction over hundreds of new topics hangs for seconds (measured).
-    config=_compact(segment_index_bytes="65536"),
+    # With 10 MB preallocated indexes one transaction over hundreds of new topics hangs for seconds (measured). A
+    # segment must end by its size before its index is full: a node that was killed twice counts its index entries
+    # anew, may find one more than there is room for, and never starts again (Kafka 4.3, "Attempt to append to a full
+    # time index").
+    config=_compact(
+        segment_index_bytes=str(LEDGER_INDEX_BYTES), segment_bytes=str(LEDGER_SEGMENT_BYTES)
+    ),
     writers=frozenset({_H}),
     readers=frozenset({_H, _S, _C}),
     audience="data teams: one record per entry, in order, for ever",

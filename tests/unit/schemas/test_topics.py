@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from schemas import topics
 from schemas.ids import CommandId, IntentId, TenantId, is_tenant_id
+from schemas.topics import LEDGER, TOPICS
 
 TENANTS = st.from_regex(r"[a-z0-9][a-z0-9-]{1,10}", fullmatch=True).map(TenantId)
 INTENTS = st.uuids().map(str).map(IntentId)
@@ -59,6 +60,15 @@ def test_only_harbor_writes_what_harbor_decides() -> None:
     decided = [topics.LEDGER, *(s for s in topics.TOPICS if s.name in topics.CHANGELOGS)]
 
     assert all(spec.writers == {topics.Program.HARBOR} for spec in decided)
+
+
+def test_no_segment_can_fill_its_index() -> None:
+    """Else a node that was killed twice may never start again. One entry per 4 KB at most, 12 bytes each for times."""
+    for spec in (*TOPICS, LEDGER):
+        index_bytes = int(spec.config.get("segment.index.bytes", 10 * 1024 * 1024))
+        segment_bytes = int(spec.config.get("segment.bytes", 1024 * 1024 * 1024))
+
+        assert segment_bytes // 4096 < index_bytes // 12 - 1, spec.name
 
 
 def test_no_compacted_changelog_is_ever_deleted_by_time() -> None:

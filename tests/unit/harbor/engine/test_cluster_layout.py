@@ -104,6 +104,7 @@ def test_a_ledger_has_one_partition_and_small_indexes() -> None:
         config={
             "cleanup.policy": "compact",
             "segment.index.bytes": "65536",
+            "segment.bytes": "16777216",
             "min.insync.replicas": "1",
             "unclean.leader.election.enable": "false",
         },
