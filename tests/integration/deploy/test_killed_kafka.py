@@ -4,6 +4,8 @@ Without `deploy.local.kafka_fencing` five kills in six left 30 to 40 of the 40 p
 0.7 s after the producers started left none in three: on a new node the first commits may come later than that.
 """
 
+import itertools
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from deploy.local.apache_kafka import ApacheKafka
+from schemas.topics import LEDGER
 from tests.support.brokers import apache_libraries, temporary_directory
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
@@ -27,6 +30,12 @@ _PRODUCERS = 8
 # The first one waits for the coordinator's topic, which may take longer than anything after it.
 _COMMITS_BEFORE_THE_KILL = 3
 _COMMITTING_SECONDS_MAX = 60.0
+_LEDGERS = 20
+# In units of a segment's index: an entry of 12 bytes stands for some 5 KB of records. Half a segment, and then another.
+_BEFORE_FIRST_KILL = 200
+_BEFORE_SECOND_KILL = 400
+_T0_MILLISECONDS = 1_700_000_000_000
+_ticks = itertools.count()
 # Its time-out of 10 s and the coordinator's start; the rest is for a loaded machine.
 _SETTLED_SECONDS_MAX = 90.0
 
@@ -62,6 +71,57 @@ def test_no_transaction_hangs_after_a_kill_in_the_middle_of_commits(
 
     # A client of its own: an old one goes on asking with the leader epoch that it knew.
     assert _settled(AdminClient({"bootstrap.servers": own_broker.bootstrap})) == []
+
+
+def test_a_node_that_was_killed_twice_starts_although_segments_of_ledgers_have_ended(
+    own_broker: ApacheKafka,
+) -> None:
+    """With a ledger's settings, sixteenth for sixteenth. Segments that end because their index is full stopped it."""
+    sizes = ("segment.bytes", "segment.index.bytes")
+    config = {name: str(int(LEDGER.config[name]) // 16) for name in sizes}
+    topic = NewTopic("ledgers", _LEDGERS, 1, config={**LEDGER.config, **config})
+    admin = AdminClient({"bootstrap.servers": own_broker.bootstrap})
+    admin.create_topics([topic])["ledgers"].result()
+    rng = random.Random(7)
+
+    for part in (_BEFORE_FIRST_KILL, _BEFORE_SECOND_KILL):
+        _fill(own_broker, rng, bytes_each=part * int(config["segment.index.bytes"]))
+        own_broker.kill()
+        own_broker.start()
+
+    # A client of its own, kept by name: one that is collected gives up what it was asked.
+    asking = AdminClient({"bootstrap.servers": own_broker.bootstrap, "log_level": 0})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    places = {TopicPartition("ledgers", n): latest for n in range(_LEDGERS)}
+    ends = [found.result(_COMMITTING_SECONDS_MAX) for found in asking.list_offsets(places).values()]
+    assert all(end.offset > 0 for end in ends)
+
+
+def _fill(broker: ApacheKafka, rng: random.Random, *, bytes_each: int) -> None:
+    """Batches of one record each, of any size: how many of them are 4 KB differs with where one begins to count."""
+    producer = Producer(
+        {"bootstrap.servers": broker.bootstrap, "batch.num.messages": 1, "log_level": 0}
+    )
+    left = bytes_each * _LEDGERS
+    while left > 0:
+        value = bytes(rng.randrange(100, 5_000))
+        left -= len(value)
+        # Times that grow: a time index has an entry for later ones only.
+        timestamp = _T0_MILLISECONDS + next(_ticks)
+        while True:
+            try:
+                producer.produce(
+                    "ledgers",
+                    key=str(timestamp).encode(),
+                    value=value,
+                    timestamp=timestamp,
+                    partition=rng.randrange(_LEDGERS),
+                )
+            except BufferError:
+                producer.poll(0.05)
+            else:
+                break
+    assert producer.flush(_COMMITTING_SECONDS_MAX) == 0
 
 
 class _Committing(threading.Thread):
