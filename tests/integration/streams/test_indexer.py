@@ -234,8 +234,11 @@ def test_an_owner_whose_checkpoint_was_claimed_stops_and_writes_nothing(
     async def scenario() -> None:
         async with indexing(settings_of(cluster, database)) as running:
             await running.until(lambda: look.seq("acme") == 2)
-            # What another member's assignment does; the group knows nothing of it.
-            look.rows("UPDATE streams.checkpoints SET epoch = epoch + 1 RETURNING epoch")
+            # What another member's assignment does; the group knows nothing of it. Beside the loop: it may have to
+            # wait for a transaction of the indexer's, which could not end while its own loop waits here.
+            await asyncio.to_thread(
+                look.rows, "UPDATE streams.checkpoints SET epoch = epoch + 1 RETURNING epoch"
+            )
             ledger.tell("open", 2)
             cluster.write(ledger, since=2)
             await asyncio.sleep(2)
