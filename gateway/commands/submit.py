@@ -124,7 +124,7 @@ class CommandPath:
                 intent_id=intent_id,
             )
             began = self.clock.now()
-            outcome = await self._decided(command)
+            outcome = await self._decided(command, began=began)
             if outcome is None:
                 return await self._not_known(command, request, began=began)
             return answer_of(outcome, self.secrets, request_id=request.request_id)
@@ -196,7 +196,7 @@ class CommandPath:
             ),
         )
 
-    async def _decided(self, command: Command) -> Outcome | None:
+    async def _decided(self, command: Command, *, began: datetime) -> Outcome | None:
         record = CommandRecord(
             tenant_id=command.tenant_id,  # type: ignore[arg-type]  # a credential's tenant
             value=seal(command, self.issuer_key),
@@ -207,7 +207,6 @@ class CommandPath:
             command_id=command.command_id,
             attempt=attempt_of(command),
         ) as waiter:
-            began = self.clock.now()
             await self.publisher.publish(record)
             outcome = await waiter.outcome(
                 self.timer, decision_seconds=self.decision_seconds, rail_seconds=self.rail_seconds

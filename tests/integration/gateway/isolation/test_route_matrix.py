@@ -6,6 +6,7 @@ An object of somebody else's is answered as one that does not exist, byte for by
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import httpx
 import pytest
@@ -115,8 +116,10 @@ def test_the_matrix_sees_a_command_that_is_sent_for_the_wrong_tenant(
     """Disputes need no proof: there, nothing but the credential says whose intent it is."""
     decided = CommandPath._decided
 
-    async def for_the_owner(self: CommandPath, command: Command) -> Outcome | None:
-        return await decided(self, replace(command, tenant_id=OWNER))
+    async def for_the_owner(
+        self: CommandPath, command: Command, *, began: datetime
+    ) -> Outcome | None:
+        return await decided(self, replace(command, tenant_id=OWNER), began=began)
 
     async def scenario() -> None:
         async with two_tenants(postgres) as tenants:
