@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from schemas.due import DueKind, next_due
-from schemas.intent_fold import IntentState
+from schemas.intent_fold import IntentState, TenantState
 from schemas.messages.outcomes import NextAction
 from schemas.messages.shared import IntentStatus
 
@@ -62,6 +62,21 @@ def next_action(
         blocked_by = BlockedBy.RAILS_PAUSED
     return NextAction(
         kind=due.kind.value, at=due.at, blocked_by=blocked_by.value if blocked_by else None
+    )
+
+
+def next_action_under(
+    tenant: TenantState | None, intent: IntentState, *, now: datetime | None = None
+) -> NextAction | None:
+    """`next_action`, with what stops the tenant as a whole, as its row says; None where that is not there.
+
+    A quarantine that a Harbor found at assignment stands in no row.
+    """
+    return next_action(
+        intent,
+        now=now,
+        are_rails_paused=tenant is not None and tenant.rails_pause is not None,
+        is_quarantined=tenant is not None and tenant.quarantine is not None,
     )
 
 

@@ -12,7 +12,7 @@ from schemas.intent_fold import IntentState, TenantState
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.outcomes import IntentAnswer, NextAction
 from schemas.messages.shared import IntentStatus
-from schemas.next_action import next_action
+from schemas.next_action import next_action_under
 from streams.runtime.postgres import sql_blocks
 
 _SQL = sql_blocks("gateway.queries", "intents.sql")
@@ -40,14 +40,8 @@ class StoredIntent:
         return self.state.is_final or (self.allowed_tools is not None and has_evidence)
 
     def next_action(self, *, now: datetime | None = None) -> NextAction | None:
-        """As Harbor says it with an answer, but for a quarantine that only the present owner knows of."""
-        tenant = self.tenant
-        return next_action(
-            self.state,
-            now=now,
-            are_rails_paused=tenant is not None and tenant.rails_pause is not None,
-            is_quarantined=tenant is not None and tenant.quarantine is not None,
-        )
+        """As Harbor says it with an answer."""
+        return next_action_under(self.tenant, self.state, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from schemas.messages.events import (
     event_type_of,
 )
 from schemas.messages.outcomes import NextAction, Outcome
-from schemas.next_action import next_action
+from schemas.next_action import next_action_under
 from schemas.tables.rows import event_json, instant_text
 
 Document = dict[str, Any]
@@ -146,14 +146,7 @@ def _state(state: IntentState) -> Document:
 def _next_action(file: IntentFile, now: datetime) -> Document | None:
     if file.state is None:
         return None
-    tenant = file.tenant
-    action = next_action(
-        file.state,
-        now=now,
-        are_rails_paused=tenant is not None and tenant.rails_pause is not None,
-        is_quarantined=tenant is not None and tenant.quarantine is not None,
-    )
-    return next_action_document(action)
+    return next_action_document(next_action_under(file.tenant, file.state, now=now))
 
 
 def _timeline_item(filed: FiledEntry) -> Document:

@@ -21,15 +21,6 @@ class States:
     intents: dict[tuple[TenantId, str], IntentState] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
 
-    def is_quarantined(self, tenant_id: TenantId) -> bool:
-        """By a command; what a Harbor found at assignment only `quarantine list` tells."""
-        tenant = self.tenants.get(tenant_id)
-        return tenant is not None and tenant.quarantine is not None
-
-    def are_rails_paused(self, tenant_id: TenantId) -> bool:
-        tenant = self.tenants.get(tenant_id)
-        return tenant is not None and tenant.rails_pause is not None
-
     def sorted_intents(self) -> Iterator[IntentState]:
         for key in sorted(self.intents):
             yield self.intents[key]

@@ -11,7 +11,7 @@ from schemas.ids import TenantId
 from schemas.intent_fold import IntentState
 from schemas.messages.outcomes import NextAction
 from schemas.messages.shared import HoldStatus
-from schemas.next_action import next_action
+from schemas.next_action import next_action_under
 
 # A hold in these states still binds somebody's money at the rail.
 _LIVE_HOLDS = frozenset(
@@ -168,10 +168,4 @@ def _not_waiting(
 
 
 def _next_action(intent: IntentState, states: States, now: datetime) -> NextAction | None:
-    tenant_id = TenantId(intent.tenant_id)
-    return next_action(
-        intent,
-        now=now,
-        are_rails_paused=states.are_rails_paused(tenant_id),
-        is_quarantined=states.is_quarantined(tenant_id),
-    )
+    return next_action_under(states.tenants.get(TenantId(intent.tenant_id)), intent, now=now)
