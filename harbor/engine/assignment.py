@@ -38,6 +38,7 @@ from harbor.engine.local_state import (
     writes_of,
 )
 from harbor.engine.ports import Clock, LogReader, Restored, StateStore
+from harbor.engine.stable_end import stable_offset_until
 from schemas.errors import BrokerUnavailableError, ConfigurationError
 from schemas.ids import TenantId
 from schemas.messages.avro_codec import decode_as, encode
@@ -56,7 +57,6 @@ from schemas.topics import (
 )
 
 _log = structlog.get_logger("harbor")
-_WAIT_STEP = timedelta(milliseconds=50)
 # `transaction.timeout.ms` is 10 s and the coordinator looks every second: a minute is no ordinary predecessor.
 WAIT_MAX = timedelta(seconds=60)
 _WRITE_RECORDS = 5000
@@ -252,16 +252,15 @@ class KafkaAssigner:
         return ends
 
     async def _wait_until_stable(self, place: Place, *, end: int) -> None:
-        waited = timedelta()
-        while (stable := await self._reader.stable_offset(*place)) < end:
-            if waited >= WAIT_MAX:
-                holder = await self._reader.undecided_by(*place)
-                raise BrokerUnavailableError(
-                    f"{place[0]}/{place[1]} is undecided from offset {stable} to {end}"
-                    f" after {WAIT_MAX.total_seconds():g} s: {holder}"
-                )
-            await self._clock.sleep(_WAIT_STEP)
-            waited += _WAIT_STEP
+        stable = await stable_offset_until(
+            self._reader, self._clock, *place, end=end, most=WAIT_MAX
+        )
+        if stable < end:
+            holder = await self._reader.undecided_by(*place)
+            raise BrokerUnavailableError(
+                f"{place[0]}/{place[1]} is undecided from offset {stable} to {end}"
+                f" after {WAIT_MAX.total_seconds():g} s: {holder}"
+            )
 
     async def _restore(
         self, frame: _Frame, next_offset: int, warmth: _Warmth, states: StatesSeen

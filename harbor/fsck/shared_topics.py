@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from harbor.engine.ports import Clock, LogReader, LogRecord
+from harbor.engine.stable_end import stable_offset_until
 from harbor.fsck.bodies import stored_body
 from harbor.fsck.compare import SignedSize, TenantTopics
 from harbor.fsck.findings import Finding, FindingKind
@@ -31,7 +32,6 @@ from schemas.topics import (
     tip_key,
 )
 
-_WAIT_STEP = timedelta(milliseconds=100)
 # As the assignment waits: a transaction lives for 10 s at most, a minute is no ordinary one.
 _WAIT_MAX = timedelta(seconds=60)
 
@@ -109,15 +109,14 @@ class SharedTopics:
         """
         start = await self._reader.beginning_offset(topic, partition)
         end = await self._reader.end_offset(topic, partition)
-        waited = timedelta()
-        while (stable := await self._reader.stable_offset(topic, partition)) < end:
-            if waited >= _WAIT_MAX:
-                raise BrokerUnavailableError(
-                    f"a transaction hangs on {topic}/{partition} at offset {stable}"
-                    " (kafka-transactions find-hanging, abort)"
-                )
-            await self._clock.sleep(_WAIT_STEP)
-            waited += _WAIT_STEP
+        stable = await stable_offset_until(
+            self._reader, self._clock, topic, partition, end=end, most=_WAIT_MAX
+        )
+        if stable < end:
+            raise BrokerUnavailableError(
+                f"a transaction hangs on {topic}/{partition} at offset {stable}"
+                " (kafka-transactions find-hanging, abort)"
+            )
         return start, end
 
     def _take(self, topics: TenantTopics, record: LogRecord, key: bytes) -> None:

@@ -21,13 +21,13 @@ from harbor.engine.agreement import (
     tips_on_topic,
 )
 from harbor.engine.ports import Clock, LogReader
+from harbor.engine.stable_end import stable_offset_until
 from schemas.ids import TenantId
 from schemas.messages.tips import Tip
 from schemas.topics import CHECKPOINTS, INTENTS, TIPS, ledger_topic
 
 # Of a tenant whose tip moves each time entries are decided, so no owner has stopped it.
 _LOOKS_MAX = 5
-_WAIT_STEP = timedelta(milliseconds=50)
 # `transaction.timeout.ms` is 10 s and the coordinator looks every second: what is open after that hangs.
 _WAIT_MAX = timedelta(seconds=12)
 
@@ -129,12 +129,11 @@ class _PartitionLook:
         return disagreement(tenant_id, replace(standing, end=end))
 
     async def _until_settled(self, topic: str, partition: int) -> None:
-        """A transaction's markers reach its partitions one by one. One that hangs counts as not there."""
+        """A transaction that hangs counts as not there."""
         end = await self._reader.end_offset(topic, partition)
-        waited = timedelta()
-        while waited < _WAIT_MAX and await self._reader.stable_offset(topic, partition) < end:
-            await self._clock.sleep(_WAIT_STEP)
-            waited += _WAIT_STEP
+        await stable_offset_until(
+            self._reader, self._clock, topic, partition, end=end, most=_WAIT_MAX
+        )
 
     async def _span(self, topic: str) -> tuple[int, int]:
         start = await self._reader.beginning_offset(topic, self._partition)
