@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.topics import GROUP_VIEWS
+from streams.runtime.migrations import migrate
 from tests.integration.streams.indexing import SECONDS_MAX, Cluster
 from tests.support.brokers import TestBroker, chosen_broker, running_broker
+from tests.support.databases import FreshDatabase
 from tests.support.records import forget
 
 
@@ -26,3 +28,9 @@ def cluster(request: pytest.FixtureRequest, *, is_apache: bool) -> Cluster:
     broker: TestBroker = request.getfixturevalue("kafka_broker")
     forget(broker.bootstrap, group=GROUP_VIEWS, seconds=SECONDS_MAX)
     return Cluster(bootstrap=broker.bootstrap)
+
+
+@pytest.fixture
+def migrated(postgres: FreshDatabase) -> FreshDatabase:
+    migrate(postgres.owner_dsn)
+    return postgres

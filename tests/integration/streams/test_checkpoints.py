@@ -8,7 +8,6 @@ import pytest
 
 from schemas.errors import OwnershipLostError
 from streams.runtime.checkpoints import Advance, PostgresCheckpoints, advance
-from streams.runtime.migrations import migrate
 from streams.runtime.postgres import Pool, open_pool
 from streams.runtime.records import TopicPartition
 from tests.support.databases import FreshDatabase
@@ -20,12 +19,6 @@ _FIRST = TopicPartition(topic="paybond.ledger.acme", partition=0)
 _SECOND = TopicPartition(topic="paybond.ledger.acme-corp", partition=0)
 _WANTED = {_FIRST: "ledger", _SECOND: "ledger"}
 _NOTE = "INSERT INTO views.checkpoints VALUES ('acme', 1, decode(repeat('00', 32), 'hex'), 'note')"
-
-
-@pytest.fixture
-def migrated(postgres: FreshDatabase) -> FreshDatabase:
-    migrate(postgres.owner_dsn)
-    return postgres
 
 
 def _run(database: FreshDatabase, act: Callable[[Pool], Awaitable[None]]) -> None:

@@ -11,7 +11,6 @@ from schemas.ledger.tiles import tile_updates
 from schemas.tables.fold import TableFold
 from schemas.topics import ledger_topic
 from streams.runtime.checkpoints import Advance, PostgresCheckpoints
-from streams.runtime.migrations import migrate
 from streams.runtime.postgres import open_pool
 from streams.runtime.records import TopicPartition
 from streams.views.sink import PostgresViews
@@ -56,13 +55,12 @@ def _counters(database: FreshDatabase) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("before", [2, 5, 9])
 def test_entries_that_the_tables_had_already_are_not_counted_again(
-    postgres: FreshDatabase, before: int
+    migrated: FreshDatabase, before: int
 ) -> None:
-    migrate(postgres.owner_dsn)
     ledger = a_ledger("acme", ["released"] * 2)
     size = len(ledger.records)
 
-    _write(postgres, ledger, before, size, size)
+    _write(migrated, ledger, before, size, size)
 
     assert before < size
-    assert _counters(postgres) == [("released", 2, 40_000, 0, 40_000)]
+    assert _counters(migrated) == [("released", 2, 40_000, 0, 40_000)]

@@ -23,7 +23,6 @@ from streams.bootstrap import views
 from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import consumer_settings
 from streams.runtime.kafka_source import KafkaSource, Subscription
-from streams.runtime.migrations import migrate
 from streams.runtime.shared_settings import GroupProtocol
 from tests.integration.streams.indexing import (
     PARTITIONS,
@@ -53,14 +52,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def database(postgres: FreshDatabase) -> FreshDatabase:
-    migrate(postgres.owner_dsn)
-    return postgres
-
-
-@pytest.fixture
-def look(database: FreshDatabase) -> Look:
-    return Look(database=database)
+def look(migrated: FreshDatabase) -> Look:
+    return Look(database=migrated)
 
 
 def _write_all(cluster: Cluster, *ledgers: Ledger) -> None:
@@ -97,10 +90,10 @@ def _paused(look: Look) -> list[bytes]:
 
 
 def test_a_reset_on_the_stopped_group_changes_nothing_and_says_restored_0(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     ledgers = [a_ledger("acme"), a_ledger("acme-corp", ["released"] * 50)]
-    settings = settings_of(cluster, database)
+    settings = settings_of(cluster, migrated)
     _write_all(cluster, *ledgers)
     asyncio.run(index_until(settings, lambda: _is_whole(look, *ledgers)))
     before = look.tables()
@@ -120,12 +113,12 @@ def test_a_reset_on_the_stopped_group_changes_nothing_and_says_restored_0(
 
 
 def test_the_tables_hold_what_was_written_byte_for_byte(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     ledger = a_ledger("acme", ["released"] * 90)
     _write_all(cluster, ledger)
 
-    asyncio.run(index_until(settings_of(cluster, database), lambda: _is_whole(look, ledger)))
+    asyncio.run(index_until(settings_of(cluster, migrated), lambda: _is_whole(look, ledger)))
 
     values = look.rows("SELECT value FROM views.ledger_entries ORDER BY seq")
     assert [value for (value,) in values] == [record.value for record in ledger.records]
@@ -148,10 +141,10 @@ def test_the_tables_hold_what_was_written_byte_for_byte(
 
 
 def test_a_restart_goes_on_where_the_tables_stand(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     ledger = a_ledger("acme", ["released"])
-    settings = settings_of(cluster, database)
+    settings = settings_of(cluster, migrated)
     _write_all(cluster, ledger)
     asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
     first = len(ledger.records)
@@ -165,13 +158,13 @@ def test_a_restart_goes_on_where_the_tables_stand(
 
 
 def test_a_new_tenant_is_read_without_a_restart(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     acme, later = a_ledger("acme", ["open"]), a_ledger("later", ["open"])
     _write_all(cluster, acme)
 
     async def scenario() -> None:
-        async with indexing(settings_of(cluster, database)) as running:
+        async with indexing(settings_of(cluster, migrated)) as running:
             await running.until(lambda: look.seq("acme") == 2)
             cluster.create(later.tenant_id)
             cluster.write(later)
@@ -183,7 +176,7 @@ def test_a_new_tenant_is_read_without_a_restart(
 
 
 def test_a_broken_chain_stops_its_tenant_while_the_other_goes_on(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     acme, beta = a_ledger("acme", ["open"]), a_ledger("beta", ["open"])
     _write_all(cluster, acme, beta)
@@ -191,7 +184,7 @@ def test_a_broken_chain_stops_its_tenant_while_the_other_goes_on(
     cluster.produce([(ledger_topic(acme.tenant_id), last.key, last.value)])
 
     async def scenario() -> None:
-        async with indexing(settings_of(cluster, database)) as running:
+        async with indexing(settings_of(cluster, migrated)) as running:
             await running.until(lambda: look.count("streams.quarantine") == 1)
             beta.tell("released", 2)
             cluster.write(beta, since=2)
@@ -206,7 +199,7 @@ def test_a_broken_chain_stops_its_tenant_while_the_other_goes_on(
 
 
 def test_a_value_that_postgres_refuses_stops_its_tenant_while_the_other_goes_on(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     acme, beta = Ledger(TenantId("acme")).provision(), a_ledger("beta", ["open"])
     acme.add(created(payee_did="did:\0"), intent_id_of(acme.tenant_id, 1))
@@ -215,7 +208,7 @@ def test_a_value_that_postgres_refuses_stops_its_tenant_while_the_other_goes_on(
     cluster.write(beta)
 
     async def scenario() -> None:
-        async with indexing(settings_of(cluster, database)) as running:
+        async with indexing(settings_of(cluster, migrated)) as running:
             await running.until(lambda: look.count("streams.quarantine") == 1)
             await running.until(lambda: look.seq("beta") == len(beta.records))
 
@@ -226,13 +219,13 @@ def test_a_value_that_postgres_refuses_stops_its_tenant_while_the_other_goes_on(
 
 
 def test_an_owner_whose_checkpoint_was_claimed_stops_and_writes_nothing(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     ledger = a_ledger("acme", ["open"])
     _write_all(cluster, ledger)
 
     async def scenario() -> None:
-        async with indexing(settings_of(cluster, database)) as running:
+        async with indexing(settings_of(cluster, migrated)) as running:
             await running.until(lambda: look.seq("acme") == 2)
             # What another member's assignment does; the group knows nothing of it. Beside the loop: it may have to
             # wait for a transaction of the indexer's, which could not end while its own loop waits here.
@@ -250,10 +243,10 @@ def test_an_owner_whose_checkpoint_was_claimed_stops_and_writes_nothing(
 
 
 def test_a_tombstone_deletes_the_body_and_a_reset_does_not_bring_it_back(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     ledger = a_ledger("acme", ["released"])
-    settings = settings_of(cluster, database)
+    settings = settings_of(cluster, migrated)
     _write_all(cluster, ledger)
     asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
     cluster.produce([(EVIDENCE, evidence_body(ledger, 1)[0], None)])
@@ -270,7 +263,7 @@ def test_a_tombstone_deletes_the_body_and_a_reset_does_not_bring_it_back(
 
 
 def test_what_can_t_be_read_is_a_dead_letter_and_what_follows_is_read(
-    cluster: Cluster, database: FreshDatabase, look: Look
+    cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     ledger = a_ledger("acme", ["released"])
     cluster.create(ledger.tenant_id)
@@ -280,7 +273,7 @@ def test_what_can_t_be_read_is_a_dead_letter_and_what_follows_is_read(
     cluster.produce([(EVIDENCE, key, b"poison"), (EVIDENCE, *nul), (EVIDENCE, key, value)])
 
     asyncio.run(
-        index_until(settings_of(cluster, database), lambda: look.count("views.evidence") == 1)
+        index_until(settings_of(cluster, migrated), lambda: look.count("views.evidence") == 1)
     )
 
     assert cluster.dead_letters() == 2
@@ -295,11 +288,11 @@ def test_what_can_t_be_read_is_a_dead_letter_and_what_follows_is_read(
     ],
 )
 def test_members_share_the_ledgers_and_take_over_when_one_leaves(
-    cluster: Cluster, database: FreshDatabase, look: Look, protocol: GroupProtocol
+    cluster: Cluster, migrated: FreshDatabase, look: Look, protocol: GroupProtocol
 ) -> None:
     ledgers = [a_ledger(f"tenant-{number}", ["open"]) for number in range(6)]
     cluster.create(*(ledger.tenant_id for ledger in ledgers))
-    settings = settings_of(cluster, database, kafka_group_protocol=protocol)
+    settings = settings_of(cluster, migrated, kafka_group_protocol=protocol)
 
     everything = len(ledgers) + PARTITIONS * len({EVIDENCE, OUTCOMES, INTENTS, CHECKPOINTS})
 
@@ -336,7 +329,7 @@ def test_members_share_the_ledgers_and_take_over_when_one_leaves(
 
 
 def test_a_broker_that_goes_away_ends_the_program_as_an_outage(
-    own_cluster: Cluster, database: FreshDatabase, look: Look
+    own_cluster: Cluster, migrated: FreshDatabase, look: Look
 ) -> None:
     if own_cluster.server is None:
         pytest.skip("this broker is not ours to stop")
@@ -344,7 +337,7 @@ def test_a_broker_that_goes_away_ends_the_program_as_an_outage(
     _write_all(own_cluster, ledger)
 
     async def scenario() -> None:
-        async with indexing(settings_of(own_cluster, database)) as running:
+        async with indexing(settings_of(own_cluster, migrated)) as running:
             await running.until(lambda: look.seq("acme") == 2)
             assert own_cluster.server is not None
             await asyncio.to_thread(own_cluster.server.stop)
@@ -355,10 +348,10 @@ def test_a_broker_that_goes_away_ends_the_program_as_an_outage(
 
 
 def test_a_subscription_that_nobody_is_assigned_is_an_error(
-    cluster: Cluster, database: FreshDatabase
+    cluster: Cluster, migrated: FreshDatabase
 ) -> None:
     cluster.create(TenantId("acme"))
-    settings = settings_of(cluster, database)
+    settings = settings_of(cluster, migrated)
     # Without `.+` KIP-848 silently matches nothing; so does a name that is no topic's, everywhere.
     source = KafkaSource(
         consumer_settings(settings, client_id="test", group="test-unassigned"),

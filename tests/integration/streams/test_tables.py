@@ -22,12 +22,6 @@ _TENANT_TABLES = (
 )
 
 
-@pytest.fixture
-def migrated(postgres: FreshDatabase) -> FreshDatabase:
-    migrate(postgres.owner_dsn)
-    return postgres
-
-
 def test_a_second_run_applies_nothing(migrated: FreshDatabase) -> None:
     assert migrate(migrated.owner_dsn) == ()
 

@@ -11,7 +11,6 @@ from schemas.messages.avro_codec import encode
 from schemas.tables.rows import TenantStateRow
 from schemas.topics import INTENTS
 from streams.runtime.checkpoints import Advance, PostgresCheckpoints
-from streams.runtime.migrations import migrate
 from streams.runtime.postgres import open_pool
 from streams.runtime.records import TopicPartition
 from streams.views.sink import PostgresViews
@@ -24,12 +23,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.embedded_only]
 _AT = TopicPartition(topic=INTENTS, partition=3)
 _ROLE = "paybond_streams"
 BEFORE, PAUSED = tenant_state(TenantId("acme")), paused(TenantId("acme"))
-
-
-@pytest.fixture
-def migrated(postgres: FreshDatabase) -> FreshDatabase:
-    migrate(postgres.owner_dsn)
-    return postgres
 
 
 def _change(state: TenantState, offset: int, *, is_known: bool) -> TenantStateChange:
