@@ -15,8 +15,8 @@ from schemas.ids import TenantId
 from schemas.ledger.tiles import FetchedTiles, root_from_tiles, tiles_for_root
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.tips import SignedCheckpoint
-from schemas.topics import CHECKPOINTS, GROUP_VIEWS, checkpoint_key, ledger_topic
-from streams.runtime.batch_loop import Clock, Slice, Stored
+from schemas.topics import CHECKPOINTS, checkpoint_key, ledger_topic
+from streams.runtime.batch_loop import Clock
 from streams.runtime.checkpoints import Advance
 from streams.runtime.dead_letters import DeadLetters
 from streams.runtime.metrics import Metrics
@@ -24,8 +24,8 @@ from streams.runtime.quarantine import Break, QuarantineReason, QuarantineStore
 from streams.runtime.records import Record, TopicPartition
 from streams.views import ledger_view
 from streams.views.chain_check import TrustedKeys, check_root, trusted_checkpoint
-from streams.views.record_writer import RecordWriter
 from streams.views.tables import CheckpointTables, ReadyRoot, SignedRoot
+from streams.views.topic_view import TopicView
 
 _log = structlog.get_logger()
 
@@ -34,8 +34,11 @@ LOOK_INTERVAL = timedelta(milliseconds=50)
 READY_ROWS_MAX = 500
 
 
-class CheckpointsView:
-    """A Projection."""
+class CheckpointsView(TopicView[CheckpointTables, SignedRoot]):
+    """The RecordWriter does steps 1 and 2."""
+
+    name = "checkpoints"
+    topic = CHECKPOINTS
 
     def __init__(
         self,
@@ -47,33 +50,10 @@ class CheckpointsView:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._tables = tables
+        super().__init__(tables=tables, dead_letters=dead_letters, clock=clock, metrics=metrics)
         self._quarantine = quarantine
         self._keys = keys
-        self._clock = clock
         self._look_due: datetime | None = None
-        self._writer = RecordWriter(
-            group=GROUP_VIEWS,
-            read=self._read,
-            write=self._write,
-            dead_letters=dead_letters,
-            clock=clock,
-            metrics=metrics,
-        )
-
-    @property
-    def name(self) -> str:
-        return "checkpoints"
-
-    def serves(self, topic: str) -> bool:
-        return topic == CHECKPOINTS
-
-    async def store(self, slices: Sequence[Slice]) -> Stored:
-        """Steps 1 and 2."""
-        return await self._writer.store(slices)
-
-    def forget(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing is kept in memory."""
 
     async def idle(self, owned: Collection[TopicPartition]) -> None:
         """Steps 3 and 4."""

@@ -1,52 +1,26 @@
 """`paybond.evidence` into the bodies that operators read; a tombstone deletes the row, the ledger's entry stays."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.errors import CodecError
 from schemas.messages.avro_codec import decode
 from schemas.messages.bodies import EvidenceBody, IntentBody
 from schemas.tables.rows import BodyKey, body_key_of, body_row, record_key_of_body
-from schemas.topics import EVIDENCE, GROUP_VIEWS
-from streams.runtime.batch_loop import Clock, Slice, Stored
+from schemas.topics import EVIDENCE
 from streams.runtime.checkpoints import Advance
-from streams.runtime.dead_letters import DeadLetters
-from streams.runtime.metrics import Metrics
 from streams.runtime.records import Record, TopicPartition
-from streams.views.record_writer import RecordWriter
 from streams.views.tables import BodyChange, EvidenceTables
+from streams.views.topic_view import TopicView
 
 
-class EvidenceView:
-    """A Projection."""
+class EvidenceView(TopicView[EvidenceTables, BodyChange]):
+    """A Projection: bodies by their key."""
 
-    def __init__(
-        self, *, tables: EvidenceTables, dead_letters: DeadLetters, clock: Clock, metrics: Metrics
-    ) -> None:
-        self._tables = tables
-        self._writer = RecordWriter(
-            group=GROUP_VIEWS,
-            read=body_change,
-            write=self._write,
-            dead_letters=dead_letters,
-            clock=clock,
-            metrics=metrics,
-        )
+    name = "evidence"
+    topic = EVIDENCE
 
-    @property
-    def name(self) -> str:
-        return "evidence"
-
-    def serves(self, topic: str) -> bool:
-        return topic == EVIDENCE
-
-    async def store(self, slices: Sequence[Slice]) -> Stored:
-        return await self._writer.store(slices)
-
-    def forget(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing is kept in memory."""
-
-    async def idle(self, owned: Collection[TopicPartition]) -> None:
-        """Nothing waits."""
+    def _read(self, record: Record, is_known: bool) -> BodyChange:  # noqa: FBT001 – RecordWriter's call
+        return body_change(record, is_known=is_known)
 
     async def _write(
         self, advances: Sequence[Advance], changes: Sequence[BodyChange]
@@ -56,7 +30,7 @@ class EvidenceView:
         return await self._tables.store_bodies(advances, ordered)
 
 
-def body_change(record: Record, is_known: bool) -> BodyChange:  # noqa: FBT001 – RecordWriter's call
+def body_change(record: Record, *, is_known: bool) -> BodyChange:
     """What a record does to a body. Raises CodecError, UnknownSchemaError."""
     key = body_key_of(record.key) if record.key is not None else None
     if key is None:

@@ -7,14 +7,14 @@ from schemas.errors import CodecError
 from schemas.messages.avro_codec import decode_as
 from schemas.messages.outcomes import Outcome, OutcomeStatus
 from schemas.tables.rows import OperationRow, operation_row
-from schemas.topics import GROUP_VIEWS, OUTCOMES, tenant_of_key
-from streams.runtime.batch_loop import Clock, Slice, Stored
+from schemas.topics import OUTCOMES, tenant_of_key
+from streams.runtime.batch_loop import Clock
 from streams.runtime.checkpoints import Advance
 from streams.runtime.dead_letters import DeadLetters
 from streams.runtime.metrics import Metrics
 from streams.runtime.records import Record, TopicPartition
-from streams.views.record_writer import RecordWriter
 from streams.views.tables import OperationChange, OperationTables
+from streams.views.topic_view import TopicView
 
 KEPT = timedelta(days=7)
 PRUNE_INTERVAL = timedelta(minutes=10)
@@ -22,36 +22,15 @@ PRUNE_INTERVAL = timedelta(minutes=10)
 PRUNED_ROWS_MAX = 5_000
 
 
-class OperationsView:
-    """A Projection."""
+class OperationsView(TopicView[OperationTables, OperationChange]):
+    name = "outcomes"
+    topic = OUTCOMES
 
     def __init__(
         self, *, tables: OperationTables, dead_letters: DeadLetters, clock: Clock, metrics: Metrics
     ) -> None:
-        self._tables = tables
-        self._clock = clock
+        super().__init__(tables=tables, dead_letters=dead_letters, clock=clock, metrics=metrics)
         self._prune_due: datetime | None = None
-        self._writer = RecordWriter(
-            group=GROUP_VIEWS,
-            read=self._read,
-            write=self._write,
-            dead_letters=dead_letters,
-            clock=clock,
-            metrics=metrics,
-        )
-
-    @property
-    def name(self) -> str:
-        return "outcomes"
-
-    def serves(self, topic: str) -> bool:
-        return topic == OUTCOMES
-
-    async def store(self, slices: Sequence[Slice]) -> Stored:
-        return await self._writer.store(slices)
-
-    def forget(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing is kept in memory."""
 
     async def idle(self, owned: Collection[TopicPartition]) -> None:
         now = self._clock.now()

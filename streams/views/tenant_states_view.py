@@ -4,62 +4,33 @@ All else on that topic is Harbor's and the rail worker's. A slice without a tena
 topic's traffic costs no transactions; its checkpoint lags meanwhile, by `PASSED_OVER_MAX` offsets at most.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.errors import CodecError
 from schemas.intent_fold import TenantState
 from schemas.messages.avro_codec import decode_as
 from schemas.tables.rows import TenantStateRow
-from schemas.topics import GROUP_VIEWS, INTENTS, tenant_key, tenant_of_key
-from streams.runtime.batch_loop import Clock, Slice, Stored
+from schemas.topics import INTENTS, tenant_key, tenant_of_key
+from streams.runtime.batch_loop import Slice, Stored
 from streams.runtime.checkpoints import Advance
-from streams.runtime.dead_letters import DeadLetters
-from streams.runtime.metrics import Metrics
 from streams.runtime.records import Record, TopicPartition
-from streams.views.record_writer import RecordWriter
 from streams.views.tables import TenantStateChange, TenantStateTables
+from streams.views.topic_view import TopicView
 
 # How much is read again after a restart, at most: some hundred milliseconds' worth.
 PASSED_OVER_MAX = 10_000
 
 
-class TenantStatesView:
-    """A Projection."""
-
-    def __init__(
-        self,
-        *,
-        tables: TenantStateTables,
-        dead_letters: DeadLetters,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
-        self._tables = tables
-        self._writer = RecordWriter(
-            group=GROUP_VIEWS,
-            read=tenant_state_change,
-            write=self._write,
-            dead_letters=dead_letters,
-            clock=clock,
-            metrics=metrics,
-        )
-
-    @property
-    def name(self) -> str:
-        return "tenant_states"
-
-    def serves(self, topic: str) -> bool:
-        return topic == INTENTS
+class TenantStatesView(TopicView[TenantStateTables, TenantStateChange]):
+    name = "tenant_states"
+    topic = INTENTS
 
     async def store(self, slices: Sequence[Slice]) -> Stored:
         due = [part for part in slices if _is_due(part)]
-        return await self._writer.store(due) if due else Stored()
+        return await super().store(due) if due else Stored()
 
-    def forget(self, partitions: Sequence[TopicPartition]) -> None:
-        """Nothing is kept in memory."""
-
-    async def idle(self, owned: Collection[TopicPartition]) -> None:
-        """Nothing waits."""
+    def _read(self, record: Record, is_known: bool) -> TenantStateChange | None:  # noqa: FBT001 – RecordWriter's call
+        return tenant_state_change(record, is_known=is_known)
 
     async def _write(
         self, advances: Sequence[Advance], changes: Sequence[TenantStateChange]
@@ -74,7 +45,7 @@ def is_tenant_row(key: bytes | None) -> bool:
     return key is not None and key == tenant_key(tenant_of_key(key))
 
 
-def tenant_state_change(record: Record, is_known: bool) -> TenantStateChange | None:  # noqa: FBT001 – RecordWriter's call
+def tenant_state_change(record: Record, *, is_known: bool) -> TenantStateChange | None:
     """None for what is no tenant's row. Raises CodecError, UnknownSchemaError."""
     key = record.key
     if key is None or not is_tenant_row(key):
