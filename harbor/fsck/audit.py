@@ -27,11 +27,19 @@ from harbor.fsck.operations import compare_operations
 from harbor.fsck.ports import Tables
 from harbor.fsck.reread import LedgerReading, Rereading
 from harbor.fsck.shared_topics import LedgerKeys, SharedTopics
+from harbor.fsck.signed_sizes import compare_signed_sizes
 from harbor.fsck.tenant_states import compare_tenant_state
 from schemas.ids import TenantId
 from schemas.messages.tips import Tip
 from schemas.partitioner import partition_of
-from schemas.topics import EVIDENCE, INTENTS, OUTCOMES, ledger_topic, tenant_of_ledger_topic
+from schemas.topics import (
+    CHECKPOINTS,
+    EVIDENCE,
+    INTENTS,
+    OUTCOMES,
+    ledger_topic,
+    tenant_of_ledger_topic,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +184,13 @@ class Audit:
                         topics.tenant_state,
                         rows.tenant_state,
                         rows_reached=rows.reached.get(INTENTS, 0),
+                    )
+                )
+                found.append(
+                    compare_signed_sizes(
+                        topics.signed_offsets,
+                        rows.checkpoint_sizes,
+                        rows_reached=rows.reached.get(CHECKPOINTS, 0),
                     )
                 )
             return _Compared(

@@ -44,13 +44,14 @@ class TenantTopics:
     """What the shared topics hold of one tenant at one moment, tips read first.
 
     `intents` and `bodies`: newest value per key; `decisions`: newest per command. `tips`: every record that is left, in
-    order. `findings`: what can't be believed whatever the ledger says.
+    order. `signed_offsets`: the first of each signed size. `findings`: what can't be believed whatever the ledger says.
     """
 
     tenant_id: TenantId
     tips: list[Tip] = field(default_factory=list)
     intents: dict[bytes, bytes] = field(default_factory=dict)
     checkpoints: list[SignedSize] = field(default_factory=list)
+    signed_offsets: dict[int, int] = field(default_factory=dict)
     bodies: dict[bytes, StoredBody] = field(default_factory=dict)
     decisions: dict[str, StoredDecision] = field(default_factory=dict)
     tenant_state: StoredTenantState | None = None

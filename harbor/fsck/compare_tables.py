@@ -17,6 +17,7 @@ from harbor.fsck.operations import OperationFact, operation_token
 from harbor.fsck.ports import TableSnapshot
 from harbor.fsck.reread import LedgerReading, Step
 from harbor.fsck.shared_topics import LedgerKeys, open_note
+from harbor.fsck.signed_sizes import CHECKPOINT_ROWS
 from harbor.fsck.tile_growth import TileGrowthCheck
 from schemas.ids import TenantId
 from schemas.tables.rows import (
@@ -35,7 +36,6 @@ TENANTS = "views.tenants"
 ENTRIES = "views.ledger_entries"
 INTENTS = "views.intents"
 TOTALS = "views.intent_totals"
-CHECKPOINTS = "views.checkpoints"
 # Of each column: enough to tell two values apart that nobody made to collide.
 _COLUMN_BYTES = 8
 _COLUMNS = tuple(field.name for field in fields(IntentRow))
@@ -45,11 +45,15 @@ Sums = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedRows:
-    """Of one tenant: bodies by record key, operations by command, its own row; `reached` as the port has it."""
+    """Of one tenant: bodies by record key, operations by command, its own row; `reached` as the port has it.
+
+    `checkpoint_sizes`: published ones and those that wait.
+    """
 
     bodies: Mapping[bytes, bytes]
     operations: Mapping[str, OperationFact]
     tenant_state: TenantStateRow | None
+    checkpoint_sizes: frozenset[int]
     reached: Mapping[str, int]
 
 
@@ -69,6 +73,7 @@ class TableComparison:
         self._stored_totals: dict[tuple[str, str], Sums] = {}
         self._totals: dict[tuple[str, str], Sums] = {}
         self._findings = FindingList()
+        self._published = set[int]()
         self.signed_sizes = list[SignedSize]()
 
     @property
@@ -93,24 +98,28 @@ class TableComparison:
         tiles = {(row.level, row.tile): row.hashes async for row in snapshot.tiles()}
         self._tiles = TileGrowthCheck(tiles, size=self.size)
         async for checkpoint in snapshot.checkpoints():
+            self._published.add(checkpoint.size)
             opened = open_note(
                 checkpoint.note,
                 tenant_id=self._tenant_id,
                 size=checkpoint.size,
                 keys=self._keys,
-                where=CHECKPOINTS,
+                where=CHECKPOINT_ROWS,
             )
             if isinstance(opened, Finding):
                 self._findings.add(opened)
             elif opened.root != checkpoint.root:
                 detail = f"size {checkpoint.size}: the column `root` is not that of the note"
-                self._tell(checkpoint.size, FindingKind.NOT_IMPLIED, CHECKPOINTS, detail)
+                self._tell(checkpoint.size, FindingKind.NOT_IMPLIED, CHECKPOINT_ROWS, detail)
             else:
                 self.signed_sizes.append(opened)
         self._row = await anext(self._entries, None)
 
     async def shared_rows(self, partition: int) -> SharedRows:
-        """Rows that follow from shared topics; same moment as `load`. Raises DatabaseUnavailableError."""
+        """Rows that follow from shared topics; same moment as `load`, and after it.
+
+        Raises DatabaseUnavailableError.
+        """
         bodies = {record_key_of_body(r): row_token(r) async for r in self._snapshot.bodies()}
         operations = {
             row.command_id: OperationFact(token=operation_token(row), recorded_at=row.recorded_at)
@@ -119,7 +128,11 @@ class TableComparison:
         reached = await self._snapshot.reached(partition)
         tenant_state = await self._snapshot.tenant_state()
         return SharedRows(
-            bodies=bodies, operations=operations, tenant_state=tenant_state, reached=reached
+            bodies=bodies,
+            operations=operations,
+            tenant_state=tenant_state,
+            checkpoint_sizes=await self._snapshot.waiting_sizes() | self._published,
+            reached=reached,
         )
 
     async def see(self, step: Step) -> None:

@@ -29,6 +29,7 @@ class MemoryRows:
     totals_rows: list[TotalsRow] = field(default_factory=list)
     tile_rows: dict[tuple[int, int], bytes] = field(default_factory=dict)
     checkpoint_rows: dict[int, CheckpointRow] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
     tenant_state_row: TenantStateRow | None = None
     body_rows: dict[bytes, BodyRow] = field(default_factory=dict)
     operation_rows: dict[str, OperationRow] = field(default_factory=dict)
@@ -59,6 +60,9 @@ class MemoryRows:
 
     def checkpoints(self) -> AsyncIterator[CheckpointRow]:
         return _each(list(self.checkpoint_rows.values()))
+
+    async def waiting_sizes(self) -> frozenset[int]:
+        return frozenset(self.waiting)
 
     def bodies(self) -> AsyncIterator[BodyRow]:
         return _each(list(self.body_rows.values()))

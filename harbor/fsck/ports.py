@@ -66,6 +66,9 @@ class TableSnapshot(Protocol):
 
     def checkpoints(self) -> AsyncIterator[CheckpointRow]: ...
 
+    async def waiting_sizes(self) -> frozenset[int]:
+        """Of signed checkpoints whose entries are not there yet, or whose ledger is quarantined."""
+
     def bodies(self) -> AsyncIterator[BodyRow]: ...
 
     def operations(self) -> AsyncIterator[OperationRow]: ...

@@ -89,6 +89,12 @@ class PostgresSnapshot:
     def checkpoints(self) -> AsyncIterator[CheckpointRow]:
         return self._rows("checkpoints", CheckpointRow)
 
+    async def waiting_sizes(self) -> frozenset[int]:
+        with outages():
+            arguments = {"tenant_id": self._tenant_id}
+            found = await self._connection.execute(_SQL["waiting_sizes"], arguments)
+            return frozenset(int(size) for (size,) in await found.fetchall())
+
     def bodies(self) -> AsyncIterator[BodyRow]:
         return self._rows("bodies", BodyRow)
 

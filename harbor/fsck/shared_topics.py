@@ -124,6 +124,7 @@ class SharedTopics:
         signed = _signed_size(topics.tenant_id, record, key, self._keys)
         if isinstance(signed, SignedSize):
             topics.checkpoints.append(signed)
+            topics.signed_offsets.setdefault(signed.size, record.offset)
         else:
             topics.findings.append(signed)
 

@@ -41,6 +41,9 @@ SELECT level, tile, hashes FROM views.ledger_tiles WHERE tenant_id = %(tenant_id
 -- name: checkpoints
 SELECT size, root, note FROM views.checkpoints WHERE tenant_id = %(tenant_id)s
 
+-- name: waiting_sizes
+SELECT size FROM streams.waiting_checkpoints WHERE tenant_id = %(tenant_id)s
+
 -- name: bodies
 SELECT
     tenant_id, intent_id, kind, budget, evidence_schema, predicate, allowed_tools, evidence_id, payload, artifacts,
@@ -54,4 +57,6 @@ FROM views.operations WHERE tenant_id = %(tenant_id)s
 -- name: reached
 -- Where the rows of shared topics stand; of two generations the one that is behind.
 SELECT topic, min(next_offset) FROM streams.checkpoints
-WHERE topic IN ('paybond.evidence', 'paybond.outcomes', 'paybond.intents') AND partition = %(partition)s GROUP BY topic
+WHERE topic IN ('paybond.evidence', 'paybond.outcomes', 'paybond.intents', 'paybond.checkpoints')
+    AND partition = %(partition)s
+GROUP BY topic

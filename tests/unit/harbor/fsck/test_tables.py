@@ -74,6 +74,10 @@ def change_checkpoint_note(stored: Stored, _: LedgerBuilder) -> None:
     stored.rows.checkpoint_rows[1] = replace(stored.rows.checkpoint_rows[1], note="by hand")
 
 
+def drop_checkpoint_row(stored: Stored, _: LedgerBuilder) -> None:
+    del stored.rows.checkpoint_rows[1]
+
+
 _SIZE = len(ledger_of(3, intents=6).entries)
 _FIRST = ledger_of(3, intents=6).states[first_intent(ledger_of(3, intents=6))]
 
@@ -94,6 +98,7 @@ _FIRST = ledger_of(3, intents=6).states[first_intent(ledger_of(3, intents=6))]
         (drop_totals, _SIZE, "not_implied", "views.intent_totals"),
         (change_checkpoint_root, 1, "not_implied", "views.checkpoints"),
         (change_checkpoint_note, 1, "checkpoint_untrusted", "views.checkpoints"),
+        (drop_checkpoint_row, 1, "absent", "views.checkpoints"),
     ],
 )
 def test_a_row_that_its_entry_does_not_imply_is_named(

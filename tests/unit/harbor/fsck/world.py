@@ -151,8 +151,10 @@ def rows_of(ledger: LedgerBuilder, *, size: int | None = None) -> MemoryRows:
         intent_rows={row.intent_id: row for row in folded.intents},
         totals_rows=[_totals_row(key, moved) for key, moved in sums.items()],
         tile_rows=_tiles_of(leaves),
-        checkpoint_rows={row.size: row for row in _checkpoint_rows(ledger) if row.size <= size},
+        checkpoint_rows={row.size: row for row in checkpoint_rows(ledger) if row.size <= size},
         body_rows=_body_rows(ledger, size=size),
+        waiting={row.size for row in checkpoint_rows(ledger) if row.size > size},
+        reached_offsets={CHECKPOINTS: len(ledger.checkpoints)},
         tenant_state_row=TenantStateRow(
             tenant_id=ledger.tenant_id, state=ledger.intents[tenant_key(ledger.tenant_id)]
         ),
@@ -196,7 +198,7 @@ def _tiles_of(leaves: Sequence[bytes]) -> dict[tuple[int, int], bytes]:
     return tiles
 
 
-def _checkpoint_rows(ledger: LedgerBuilder) -> list[CheckpointRow]:
+def checkpoint_rows(ledger: LedgerBuilder) -> list[CheckpointRow]:
     origin = origin_of(DEPLOYMENT, ledger.tenant_id)
     key = verifier_key_of(
         deployment=DEPLOYMENT, tenant_id=ledger.tenant_id, public_key=KEYS.public_keys[0]
