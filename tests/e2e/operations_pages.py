@@ -14,7 +14,8 @@ EXAMPLES, FIRST_PAGE, TRIED = (
 )
 _BLOCK = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a block may say it is. A block without a language is neither run nor said to be shown: nobody decided.
-RUN, SHOWN = "sh", frozenset({"text", "json", "yaml"})
+# `sql` needs a stopped program and another login: an integration test takes it from the page.
+RUN, SHOWN = "sh", frozenset({"text", "json", "yaml", "sql"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Ledgers on a real broker into a real PostgreSQL: restarts, resets, fences, breaks, erasures."""
 
 import asyncio
+from typing import LiteralString
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -24,6 +26,7 @@ from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import consumer_settings
 from streams.runtime.kafka_source import KafkaSource, Subscription
 from streams.runtime.shared_settings import GroupProtocol
+from tests.e2e.operations_pages import FOLDER, blocks_of
 from tests.integration.streams.indexing import (
     PARTITIONS,
     SECONDS_MAX,
@@ -110,6 +113,67 @@ def test_a_reset_on_the_stopped_group_changes_nothing_and_says_restored_0(
     assert set(finished) == {"restored=0"}
     assert look.tables() == before
     assert cluster.committed(ledger_topic(TenantId("acme"))) == len(ledgers[0].records)
+
+
+def test_rows_that_are_gone_come_back_with_a_reset_of_the_stopped_group(
+    cluster: Cluster, migrated: FreshDatabase, look: Look
+) -> None:
+    """What `docs/operations/failure-modes.md` tells an operator to do; a published checkpoint is judged again."""
+    ledger = a_ledger("acme", ["released"] * 50)
+    settings = settings_of(cluster, migrated)
+    _write_all(cluster, ledger)
+    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
+    before = look.tables()
+    losses: tuple[LiteralString, ...] = (
+        "DELETE FROM views.ledger_entries WHERE seq = 3",
+        "DELETE FROM views.evidence WHERE kind = 'evidence'",
+        "DELETE FROM views.operations",
+        "DELETE FROM views.tenant_states",
+        "DELETE FROM views.checkpoints WHERE size = 2",
+    )
+    with psycopg.connect(migrated.superuser_dsn) as connection:
+        assert [connection.execute(loss).rowcount for loss in losses] == [1] * len(losses)
+    cluster.reset_to_earliest()
+
+    with capture_logs() as logs:
+
+        def is_restored() -> bool:
+            is_reread = any(line["event"] == "reread_finished" for line in logs)
+            return is_reread and look.tables() == before
+
+        asyncio.run(index_until(settings, is_restored))
+
+    finished = [line["restored"] for line in logs if line["event"] == "reread_finished"]
+    assert finished == [len(losses)]
+
+
+def test_tables_that_were_emptied_are_made_anew_byte_for_byte(
+    cluster: Cluster, migrated: FreshDatabase, look: Look
+) -> None:
+    """With the statement of `docs/operations/failure-modes.md`, as their owner, after rows were changed by hand."""
+    ledger = a_ledger("acme", ["released"] * 90)
+    settings = settings_of(cluster, migrated)
+    _write_all(cluster, ledger)
+    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
+    before = look.tables()
+    with psycopg.connect(migrated.superuser_dsn) as connection:
+        connection.execute("UPDATE views.intents SET placed_minor = placed_minor + 1")
+        connection.execute(
+            "UPDATE views.ledger_tiles SET hashes = overlay(hashes PLACING '\\x00' FROM 1)"
+        )
+        connection.execute("DELETE FROM views.intent_totals")
+    [emptying] = (
+        block.text
+        for block in blocks_of((FOLDER / "failure-modes.md").read_text())
+        if block.language == "sql"
+    )
+    with psycopg.connect(migrated.owner_dsn) as connection:
+        connection.execute(emptying.encode())
+    assert look.count("views.tenants") == 0
+
+    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
+
+    assert look.tables() == before
 
 
 def test_the_tables_hold_what_was_written_byte_for_byte(
