@@ -1,7 +1,8 @@
 """The assignment protocol: a partition is decided only from a state that the topics agree on.
 
     (1) the committed input offset, read as stable, against the partition's record on `paybond.positions`
-    (2) the high watermark of each changelog and ledger once; wait until the last stable offset reaches it
+    (2) the high watermark of each changelog and ledger once; wait until the last stable offset reaches it; the position
+        once more: who decided since (1), while this process hung, is read as well, from (1) on
     (3) restore the store to there
     (4) tip, ledger end and states of each tenant agree, and neither store nor checkpoint is ahead; else quarantine
     (5) only then is the partition decided
@@ -141,8 +142,7 @@ class KafkaAssigner:
         self._partitions = partitions
 
     async def restore(self, partition: int) -> Restored:
-        next_offset = await self._next_offset(partition)  # (1)
-        frame = await self._frame(partition)  # (2)
+        next_offset, frame = await self._fixed(partition)
         states = StatesSeen()
         tips = await tips_on_topic(self._reader, partition, end=frame.end(TIPS), states=states)
         stored = await self._stored_tips(partition)
@@ -211,12 +211,22 @@ class KafkaAssigner:
         judged = (await self._disagreeing(frame, {tenant_id: standing})).get(tenant_id)
         return None if judged is None else judged.reason
 
+    async def _fixed(self, partition: int) -> tuple[int, _Frame]:
+        """(1) and (2): ends below which nothing lies that was decided after the position.
+
+        Else a store that stands at the position, and so is not read on, would vouch for what another wrote meanwhile.
+        """
+        while True:
+            next_offset = await self._next_offset(partition)
+            frame = await self._frame(partition)
+            if (await self._stable_position(partition) or 0) == next_offset:
+                return next_offset, frame
+            _log.warning("decided_by_another_meanwhile", partition=partition, position=next_offset)
+
     async def _next_offset(self, partition: int) -> int:
         """(1). The offsets' commit marker may be there before the one of `paybond.positions`, so that is waited for."""
         committed = await self._reader.committed_offset(partition)
-        end = await self._reader.end_offset(POSITIONS, partition)
-        await self._wait_until_stable((POSITIONS, partition), end=end)
-        position = await self._position(partition)
+        position = await self._stable_position(partition)
         beginning = await self._reader.beginning_offset(COMMANDS, partition)
         start = start_offset(committed=committed, position=position, beginning=beginning)
         if isinstance(start, Stop):
@@ -227,7 +237,10 @@ class KafkaAssigner:
             )
         return start
 
-    async def _position(self, partition: int) -> int | None:
+    async def _stable_position(self, partition: int) -> int | None:
+        """That of every transaction which had begun to write it."""
+        end = await self._reader.end_offset(POSITIONS, partition)
+        await self._wait_until_stable((POSITIONS, partition), end=end)
         record = await self._reader.last_record(POSITIONS, partition)
         if record is None or record.value is None:
             return None

@@ -11,7 +11,7 @@ from harbor.engine.assignment import KafkaAssigner
 from harbor.engine.batch_lookup import nonce_key, nonce_writes_of
 from harbor.engine.local_state import AGE_MAX, MARKS, RESTORED_TOPICS, restored_key
 from schemas.messages.avro_codec import decode_as
-from schemas.messages.commands import FundIntent
+from schemas.messages.commands import Command, FundIntent
 from schemas.messages.outcomes import Outcome
 from schemas.topics import INTENTS, OUTCOMES, POSITIONS, TIPS, ledger_topic
 from tests.support.builders import TENANT, a_command, provision_tenant
@@ -318,5 +318,52 @@ def test_a_restore_that_hung_while_another_owner_decided_does_not_vouch_for_what
         assert [key for space, key in rows if space == OUTCOMES] == [
             key for key, _ in world.outcome_records()
         ]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [a_creation(4), a_command(FundIntent(), number=5)],
+    ids=["an entry", "a refusal, which changes no tip"],
+)
+def test_whenever_a_restore_hangs_while_another_owner_decides_a_later_one_has_all_of_it(
+    decided: Command,
+) -> None:
+    """At each port call of a warm restore once; the store then goes on from what it vouches for."""
+
+    async def scenario() -> None:
+        for moment in range(200):
+            first = await a_history()
+            await first.assigner.restore(PARTITION)
+            calls = 0
+
+            async def hangs(
+                call: PortCall, *, world: HarborWorld = first.world, at: int = moment
+            ) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == at + 1:
+                    assert call.process
+                    await world.decide(decided)
+
+            store = MemoryStateStore(hook=hangs)
+            store.go_back_to(first.store.snapshot())
+            slow = KafkaAssigner(
+                reader=MemoryLogReader(first.world.kafka, process="slow", hook=hangs),
+                store=store,
+                clock=first.world.clock,
+                partitions=PARTITIONS,
+            )
+            await slow.restore(PARTITION)
+            if calls <= moment:
+                assert moment > 10
+                return
+            await slow.restore(PARTITION)
+
+            cold = Restoring(first.world)
+            await cold.assigner.restore(PARTITION)
+            assert store.snapshot() == cold.store.snapshot(), moment
+        raise AssertionError("the restore never ended")
 
     run(scenario)
