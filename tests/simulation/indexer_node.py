@@ -250,11 +250,15 @@ class IndexerProcess(Process):
         return self.group.target_of(self.name), sorted(self.group.owners)
 
     def unread(self) -> bool:
-        kafka = self.world.kafka
+        kafka, owners = self.world.kafka, self.group.owners
         return any(
             offset < kafka.partition(at.topic, at.partition).last_stable_offset
             for at, offset in self._cursors.items()
             if at not in self._paused
+        ) or any(
+            # Given up while it looked: the owners may be the same set again, and its sight tells nothing.
+            at not in self._cursors and at not in owners
+            for at in self.group.target_of(self.name)
         )
 
     def looks_again_at(self) -> datetime | None:

@@ -37,7 +37,8 @@ def check_entries(
     ):
         if entry.intent_id != intent_id or entry.actor != command.actor:
             raise ViolationError(Rule.TENANT, f"{tenant_id}/{entry.seq} is about another's intent")
-        shown = {name: _plain(getattr(entry.event, name)) for name in members}
+        # Another kind of event may lack them.
+        shown = {name: _plain(getattr(entry.event, name, None)) for name in members}
         told_shape = event_type_of(entry.event), shown
         if told_shape != (event_type, members) or entry.recorded_at != at:
             raise ViolationError(

@@ -26,7 +26,7 @@ MUTANTS = (
                 Rule.TIP,
             }
         ),
-        seed=39,
+        seed=407,
     ),
     Mutant(
         name="stable-offsets-ignored",
@@ -57,8 +57,13 @@ MUTANTS = (
         breaks=("a new owner goes on at the transactions' own position, whatever the group says"),
         replacements=(
             Replacement(
-                target="harbor.engine.assignment:start_offset",
-                texts=(("    return position\n", "    return committed or 0\n"),),
+                target="harbor.engine.assignment:KafkaAssigner._fixed",
+                texts=(
+                    (
+                        "return next_offset, frame",
+                        "return await self._reader.committed_offset(partition) or 0, frame",
+                    ),
+                ),
             ),
         ),
         rules=frozenset(
@@ -70,7 +75,7 @@ MUTANTS = (
                 Rule.ANSWERED_AGAIN,
             }
         ),
-        seed=25,
+        seed=101,
     ),
     Mutant(
         name="store-position-trusted",
