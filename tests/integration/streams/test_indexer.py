@@ -1,7 +1,7 @@
 """Ledgers on a real broker into a real PostgreSQL: restarts, resets, fences, breaks, erasures."""
 
 import asyncio
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -26,6 +26,7 @@ from streams.runtime.clock import SystemClock
 from streams.runtime.kafka_clients import consumer_settings
 from streams.runtime.kafka_source import KafkaSource, Subscription
 from streams.runtime.shared_settings import GroupProtocol
+from streams.settings import StreamsSettings
 from tests.e2e.operations_pages import FOLDER, blocks_of
 from tests.integration.streams.indexing import (
     PARTITIONS,
@@ -88,6 +89,15 @@ def _is_whole(look: Look, *ledgers: Ledger) -> bool:
     )
 
 
+def _indexed(
+    cluster: Cluster, settings: StreamsSettings, look: Look, *ledgers: Ledger
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The tables once all of it is in them."""
+    _write_all(cluster, *ledgers)
+    asyncio.run(index_until(settings, lambda: _is_whole(look, *ledgers)))
+    return look.tables()
+
+
 def _paused(look: Look) -> list[bytes]:
     return sorted(state for (state,) in look.rows("SELECT state FROM views.tenant_states"))
 
@@ -97,9 +107,7 @@ def test_a_reset_on_the_stopped_group_changes_nothing_and_says_restored_0(
 ) -> None:
     ledgers = [a_ledger("acme"), a_ledger("acme-corp", ["released"] * 50)]
     settings = settings_of(cluster, migrated)
-    _write_all(cluster, *ledgers)
-    asyncio.run(index_until(settings, lambda: _is_whole(look, *ledgers)))
-    before = look.tables()
+    before = _indexed(cluster, settings, look, *ledgers)
     cluster.reset_to_earliest()
 
     with capture_logs() as logs:
@@ -121,9 +129,7 @@ def test_rows_that_are_gone_come_back_with_a_reset_of_the_stopped_group(
     """What `docs/operations/failure-modes.md` tells an operator to do; a published checkpoint is judged again."""
     ledger = a_ledger("acme", ["released"] * 50)
     settings = settings_of(cluster, migrated)
-    _write_all(cluster, ledger)
-    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
-    before = look.tables()
+    before = _indexed(cluster, settings, look, ledger)
     losses: tuple[LiteralString, ...] = (
         "DELETE FROM views.ledger_entries WHERE seq = 3",
         "DELETE FROM views.evidence WHERE kind = 'evidence'",
@@ -153,9 +159,7 @@ def test_tables_that_were_emptied_are_made_anew_byte_for_byte(
     """With the statement of `docs/operations/failure-modes.md`, as their owner, after rows were changed by hand."""
     ledger = a_ledger("acme", ["released"] * 90)
     settings = settings_of(cluster, migrated)
-    _write_all(cluster, ledger)
-    asyncio.run(index_until(settings, lambda: _is_whole(look, ledger)))
-    before = look.tables()
+    before = _indexed(cluster, settings, look, ledger)
     with psycopg.connect(migrated.superuser_dsn) as connection:
         connection.execute("UPDATE views.intents SET placed_minor = placed_minor + 1")
         connection.execute(
