@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from confluent_kafka import (
-    OFFSET_END,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
@@ -23,7 +22,7 @@ from confluent_kafka import (
 from harbor.adapters.client_thread import ClientThread
 from harbor.adapters.kafka_errors import error_of, is_passing, outage_of
 from harbor.engine.ports import Consumed, GroupMetadata, InputRecord
-from schemas.errors import BrokerUnavailableError, ConfigurationError
+from schemas.errors import BrokerUnavailableError, ConfigurationError, PaybondError
 from schemas.topics import COMMANDS
 
 _log = structlog.get_logger("harbor.commands")
@@ -32,6 +31,8 @@ POLL_SECONDS = 0.1
 # A partition can be positioned only once librdkafka has started it, which it does in the background.
 _START_TRIES_MAX = 200
 _START_PAUSE_SECONDS = 0.05
+# Of one partition, asked in the middle of a rebalance; the member's heartbeats go on meanwhile.
+_END_SECONDS_MAX = 30.0
 
 
 class KafkaCommandConsumer:
@@ -47,6 +48,8 @@ class KafkaCommandConsumer:
         self._owned: set[int] = set()
         self._started: set[int] = set()
         self._revoked_now: set[int] = set()
+        # What a callback met: an exception must not pass through librdkafka.
+        self._failure: PaybondError | None = None
 
     async def consume(self, *, records_max: int) -> Consumed:
         return await self._thread.call(self._consume, records_max)
@@ -80,6 +83,8 @@ class KafkaCommandConsumer:
             rest = self._consumer.consume(records_max - 1, 0) if has_first else []
         except KafkaException as exception:
             raise outage_of(error_of(exception)) from exception
+        if self._failure is not None:
+            raise self._failure
         messages = [
             message
             for message in (first, *rest)
@@ -136,10 +141,11 @@ class KafkaCommandConsumer:
         self._has_subscribed = True
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # An explicit offset keeps librdkafka from asking for the committed one: the position is what `start` says. A
-        # fetch may go out before the pause (measured), so it must be one that is there: the end always is, while at 0
-        # retention has passed, and Harbor may not be reset.
-        places = [TopicPartition(place.topic, place.partition, OFFSET_END) for place in partitions]
+        try:
+            places = [self._at_its_end(place.partition) for place in partitions]
+        except KafkaException as exception:
+            self._failure = outage_of(error_of(exception))
+            return
         if self._is_incremental:
             self._consumer.incremental_assign(places)
         else:
@@ -149,6 +155,18 @@ class KafkaCommandConsumer:
         numbers = {place.partition for place in places}
         self._owned |= numbers
         self._started -= numbers
+
+    def _at_its_end(self, partition: int) -> TopicPartition:
+        """Where a partition waits for `start`, which alone says where it goes on.
+
+        An offset that is there: a fetch may go out before the pause (measured), while at 0 retention has passed, and
+        Harbor may not be reset. And a number: librdkafka looks the committed offset up, or `OFFSET_END`, half a second
+        later once more, and a position that was given while it waits for the answer is overwritten by that (measured:
+        commands were passed over without a word).
+        """
+        place = TopicPartition(COMMANDS, partition)
+        _, end = self._consumer.get_watermark_offsets(place, timeout=_END_SECONDS_MAX)
+        return TopicPartition(COMMANDS, partition, end)
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is open here: a transaction begins and ends between two calls of `consume`. The client then lets

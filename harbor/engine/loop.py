@@ -7,7 +7,7 @@ suspension point. Whatever is not an ordinary abort ends the process: a successo
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from harbor.engine.batch import BatchRules, decide_batch
@@ -40,6 +40,7 @@ from schemas.errors import (
     StateMismatchError,
 )
 from schemas.ids import TenantId
+from schemas.topics import COMMANDS
 
 # One transaction of 2,000 commands takes about 100 ms; more would only make the waiting longer (measured).
 RECORDS_MAX = 2_000
@@ -129,7 +130,7 @@ class HarborLoop:
         consumed = await self._parts.consumer.consume(records_max=self._pace.records_max)
         await self._change_ownership(consumed)
         await self._start_restored()
-        self._check_positions(consumed.records)
+        await self._check_positions(consumed.records)
         remaining = consumed.records
         for share in self._suspects.shares(consumed.records):
             if not await self._transact(share, consumed.group):
@@ -160,15 +161,31 @@ class HarborLoop:
             self._parts.observer.started(restored)
             await self._parts.consumer.start({partition: restored.next_offset})
 
-    def _check_positions(self, records: Sequence[InputRecord]) -> None:
-        """A record below the position was decided before: deciding it again is what must never happen."""
+    async def _check_positions(self, records: Sequence[InputRecord]) -> None:
+        """Each command once and none left out, whatever the client takes for its position.
+
+        A record below the position was decided before: deciding it again is what must never happen. Nobody writes
+        commands in transactions, so their offsets have no holes, and one that is passed over is lost.
+        """
+        positions = dict(self._next)
         for record in records:
-            expected = self._next.get(record.partition)
+            expected = positions.get(record.partition)
             if expected is None or record.offset < expected:
-                raise StateMismatchError(
-                    subject=f"partition {record.partition} of the commands",
-                    reason=f"offset {record.offset} came, {expected} is next",
-                )
+                raise _mismatch(record, f"{expected} is next")
+            if record.offset > expected:
+                await self._check_hole(record, expected)
+            positions[record.partition] = record.offset + 1
+
+    async def _check_hole(self, record: InputRecord, expected: int) -> None:
+        """Raises StateMismatchError unless no command ever lay there, as with markers of a stranger's transactions."""
+        reader = self._parts.preparation.reader
+        beginning = await reader.beginning_offset(COMMANDS, record.partition)
+        if beginning > expected:
+            raise _mismatch(record, f"{expected} is next, and the log begins at {beginning}")
+        between = reader.read(COMMANDS, record.partition, start=expected, end=record.offset)
+        async with aclosing(between):
+            async for left_out in between:
+                raise _mismatch(record, f"{left_out.offset} is next")
 
     async def _transact(self, share: Share, group: GroupMetadata) -> bool:
         """One transaction; False if it was aborted, and then nothing has happened."""
@@ -279,6 +296,13 @@ class HarborLoop:
             raise BrokerUnavailableError(
                 f"{ABORTS_MAX} transactions in a row were aborted: {reason}"
             )
+
+
+def _mismatch(record: InputRecord, reason: str) -> StateMismatchError:
+    return StateMismatchError(
+        subject=f"partition {record.partition} of the commands",
+        reason=f"offset {record.offset} came, {reason}",
+    )
 
 
 def _first_offsets(records: Sequence[InputRecord]) -> dict[int, int]:

@@ -1,12 +1,16 @@
 """What only a real broker shows of the adapters: names of hanging transactions, large records, returning partitions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from harbor.adapters import kafka_commands
 from harbor.adapters.kafka_commands import KafkaCommandConsumer
 from harbor.engine.ports import FencedError, InputRecord, OutputRecord
 from schemas.errors import BrokerUnavailableError, ConfigurationError
@@ -20,12 +24,14 @@ from tests.integration.harbor.worlds import (
     settings_for,
     until,
 )
-from tests.support.brokers import chosen_broker, running_broker
+from tests.support.brokers import TestBroker, chosen_broker, running_broker
 from tests.support.records import plain_producer
 
 pytestmark = pytest.mark.integration
 _PASSED_RECORDS = 200
 _TAKEN_OVER = 8
+# librdkafka asks half a second after the first time.
+_ASKED_AGAIN_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -39,6 +45,18 @@ def play(settings: SharedSettings, scenario: Callable[[KafkaWorld], Awaitable[No
             await scenario(world)
 
     asyncio.run(played())
+
+
+@contextmanager
+def stopped(broker: TestBroker) -> Iterator[None]:
+    """Its process is there and answers nobody."""
+    assert broker.server is not None
+    assert broker.server.pid is not None
+    os.kill(broker.server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.server.pid, signal.SIGCONT)
 
 
 def an_output(topic: str, value: bytes, *, key: bytes = b"key") -> OutputRecord:
@@ -202,6 +220,60 @@ def test_a_partition_that_came_back_is_silent_until_it_is_started_again(
         assert await until(speaks)
 
     play(settings_for(kafka, is_apache=True, protocol=protocol), scenario)
+
+
+@pytest.mark.apache_only
+@pytest.mark.parametrize("protocol", list(GroupProtocol))
+def test_a_partition_that_is_started_while_its_broker_is_slow_passes_over_nothing(
+    kafka_broker: TestBroker, protocol: GroupProtocol
+) -> None:
+    """The client asks again for what it did not hear in time, and must not go by the answer."""
+
+    async def scenario(world: KafkaWorld) -> None:
+        producer = plain_producer(kafka_broker.bootstrap)
+        for partition in range(PARTITIONS):
+            producer.produce(COMMANDS, value=b"waits", key=b"k", partition=partition)
+        assert producer.flush(SECONDS_MAX) == 0
+        consumer = world.consumer()
+        owned: set[int] = set()
+
+        async def owns_all() -> bool | None:
+            owned.update((await consumer.consume(records_max=10)).assigned)
+            return True if len(owned) == PARTITIONS else None
+
+        await until(owns_all)
+        with stopped(kafka_broker):
+            await asyncio.sleep(_ASKED_AGAIN_SECONDS)
+            await consumer.start(dict.fromkeys(owned, 0))
+        found: set[tuple[int, int]] = set()
+
+        async def has_all() -> bool | None:
+            records = (await consumer.consume(records_max=10)).records
+            found.update((record.partition, record.offset) for record in records)
+            return True if len(found) == PARTITIONS else None
+
+        await until(has_all)
+        assert found == {(partition, 0) for partition in range(PARTITIONS)}
+        await consumer.close()
+
+    play(settings_for(kafka_broker.bootstrap, is_apache=True, protocol=protocol), scenario)
+
+
+def test_an_end_that_nobody_tells_in_time_is_an_outage(
+    settings: SharedSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_commands, "_END_SECONDS_MAX", 0.0)
+
+    async def scenario(world: KafkaWorld) -> None:
+        consumer = world.consumer()
+
+        async def never_owns() -> bool | None:
+            return True if (await consumer.consume(records_max=10)).assigned else None
+
+        with pytest.raises(BrokerUnavailableError):
+            await until(never_owns)
+
+    play(settings, scenario)
 
 
 @pytest.mark.apache_only

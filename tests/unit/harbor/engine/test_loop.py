@@ -305,21 +305,6 @@ def test_no_two_checkpoints_of_one_size_differ_after_an_aborted_verdict() -> Non
     run(scenario)
 
 
-def test_a_record_below_the_position_stops_the_process() -> None:
-    async def scenario() -> None:
-        world = HarborWorld()
-        process = await running(world, world.process())
-        world.send(PROVISION)
-        await world.settle(process)
-        await process.consumer.seek({PARTITION: 0})
-        with pytest.raises(StateMismatchError):
-            await process.loop.turn()
-
-        assert world.events() == ["tenant_provisioned"]
-
-    run(scenario)
-
-
 def test_a_loop_that_ends_is_not_ready_although_it_restores_nothing_any_more() -> None:
     async def scenario() -> None:
         world = HarborWorld()
