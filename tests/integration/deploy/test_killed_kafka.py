@@ -91,10 +91,8 @@ def test_a_node_that_was_killed_twice_starts_although_segments_of_ledgers_have_e
 
     # A client of its own, kept by name: one that is collected gives up what it was asked.
     asking = AdminClient({"bootstrap.servers": own_broker.bootstrap, "log_level": 0})
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    places = {TopicPartition("ledgers", n): latest for n in range(_LEDGERS)}
-    ends = [found.result(_COMMITTING_SECONDS_MAX) for found in asking.list_offsets(places).values()]
-    assert all(end.offset > 0 for end in ends)
+    ends = _ends(asking, [TopicPartition("ledgers", number) for number in range(_LEDGERS)])
+    assert all(end > 0 for end in ends)
 
 
 def _fill(broker: ApacheKafka, rng: random.Random, *, bytes_each: int) -> None:
@@ -157,23 +155,34 @@ class _Committing(threading.Thread):
 
 def _settled(admin: AdminClient) -> list[TopicPartition]:
     """Partitions whose last stable offset still is not their end when everything has had its time."""
-    asked = {
-        TopicPartition(topic, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        for topic in _TOPICS
-        for partition in range(_PARTITIONS)
-    }
+    places = [
+        TopicPartition(topic, partition) for topic in _TOPICS for partition in range(_PARTITIONS)
+    ]
     deadline = time.monotonic() + _SETTLED_SECONDS_MAX
     while True:
-        ends = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-        stable = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
-        try:
-            hanging = [
-                place
-                for place in asked
-                if stable[place].result().offset < ends[place].result().offset
-            ]
-        except KafkaException:
-            hanging = list(asked)
+        ends = _ends(admin, places)
+        stable = _ends(admin, places, isolation_level=IsolationLevel.READ_COMMITTED)
+        hanging = [
+            place for place, end, until in zip(places, ends, stable, strict=True) if until < end
+        ]
         if not hanging or time.monotonic() > deadline:
             return hanging
+        time.sleep(0.5)
+
+
+def _ends(
+    admin: AdminClient,
+    places: list[TopicPartition],
+    isolation_level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> list[int]:
+    """A node that has just started may tell of a leader whose epoch it does not know yet: it is asked again."""
+    asked = {place: OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
+    deadline = time.monotonic() + _SETTLED_SECONDS_MAX
+    while True:
+        told = admin.list_offsets(asked, isolation_level=isolation_level)
+        try:
+            return [told[place].result(_COMMITTING_SECONDS_MAX).offset for place in places]
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
         time.sleep(0.5)
