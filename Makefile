@@ -20,6 +20,8 @@ APACHE_FLAGS := --apache-lane --numprocesses $(APACHE_PROCESSES) --dist loadfile
 DEEP_TESTS := $(wildcard tests/simulation tests/integration/harbor/test_compaction_storm.py tests/e2e/kills)
 # These have their Kafka in memory, and are left out on another broker.
 DEEP_EMBEDDED_TESTS := $(wildcard tests/integration/gateway/isolation/test_generated_requests.py)
+# What they print shows how far they are; each has walls of its own against a hang.
+DEEP_FLAGS := -s --timeout 0
 PYTEST_FLAGS ?= -q
 
 .PHONY: help venv lock test test-apache test-kills test-deep bench kafka check format lint types imports wheel-smoke demo clean
@@ -56,11 +58,11 @@ test-apache: kafka ## contract, integration and e2e tests on Apache Kafka; a ski
 	PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) $(APACHE_FLAGS) $(APACHE_TESTS)
 
 test-kills: kafka ## 30 kills of every process over 20,000 commands, on Apache Kafka; about ten minutes
-	PAYBOND_TEST_DEPTH=long PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s tests/e2e/kills/test_kills.py
+	PAYBOND_TEST_DEPTH=long PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) $(DEEP_FLAGS) tests/e2e/kills/test_kills.py
 
 test-deep: kafka ## every test that has deep numbers, on Apache Kafka but for the generated requests; takes hours
-	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=embedded $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_EMBEDDED_TESTS)
-	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) -s $(DEEP_TESTS)
+	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=embedded $(BIN)/python -m pytest $(PYTEST_FLAGS) $(DEEP_FLAGS) $(DEEP_EMBEDDED_TESTS)
+	PAYBOND_TEST_DEPTH=deep PAYBOND_TEST_KAFKA=apache $(BIN)/python -m pytest $(PYTEST_FLAGS) $(DEEP_FLAGS) $(DEEP_TESTS)
 
 bench: kafka ## measure on Apache Kafka, print the figures, write .paybond/bench.json
 	$(BIN)/python -m tests.bench $(BENCH)

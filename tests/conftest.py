@@ -18,6 +18,7 @@ from tests.support.brokers import (
     running_broker,
 )
 from tests.support.databases import FreshDatabase, fresh_database, running_postgres
+from tests.support.failures import FailuresAtOnce
 from tests.support.figures import PROPERTY, figures_of
 from tests.support.guards import (
     install_socket_guard,
@@ -40,6 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption(_APACHE_LANE) and not chosen_broker().is_apache:
         raise pytest.UsageError(f"{_APACHE_LANE} needs PAYBOND_TEST_KAFKA=apache or HOST:PORT")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # A process of the Apache lane hands its reports to the one that shows them.
+    if reporter is not None and not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(FailuresAtOnce(reporter))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

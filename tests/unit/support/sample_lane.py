@@ -1,5 +1,6 @@
 """Tests for `test_lane.py` to run in sessions of its own; the name keeps them out of every other one."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -16,3 +17,11 @@ def test_of_any_broker() -> None:
 
 def test_that_is_skipped() -> None:
     pytest.skip("to see what the lane says")
+
+
+def test_that_fails() -> None:
+    pytest.fail("this is why")
+
+
+def test_that_hangs() -> None:
+    threading.Event().wait()

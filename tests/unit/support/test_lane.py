@@ -15,7 +15,7 @@ def lane(*tests: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
-            *("--apache-lane", "--numprocesses", "1"),
+            *("--apache-lane", "--numprocesses", "1", "--timeout", "5"),
             *(f"{_SAMPLE}::{test}" for test in tests),
         ],
         # No test of the sample asks for the broker, so none has to be there.
@@ -51,3 +51,20 @@ def test_a_lane_that_skips_a_test_fails() -> None:
 
     assert "1 passed, 1 skipped" in ran.stdout
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
+
+
+def test_what_fails_is_said_when_it_fails() -> None:
+    ran = lane("test_that_fails", "test_of_apache")
+
+    during, _, after = ran.stdout.partition("= FAILURES =")
+    assert f"FAILED {_SAMPLE.relative_to(_ROOT)}::test_that_fails (call, 0 s)" in during
+    assert "this is why" in during
+    assert "this is why" in after
+
+
+def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on() -> None:
+    ran = lane("test_that_hangs", "test_of_apache")
+
+    assert "test_that_hangs (call, 5 s)" in ran.stdout
+    assert "Timeout (>5.0s)" in ran.stdout
+    assert "1 failed, 1 passed" in ran.stdout
