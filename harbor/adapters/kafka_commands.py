@@ -5,6 +5,7 @@ the callbacks of a rebalance said is handed on with the next batch.
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +32,7 @@ POLL_SECONDS = 0.1
 # A partition can be positioned only once librdkafka has started it, which it does in the background.
 _START_TRIES_MAX = 200
 _START_PAUSE_SECONDS = 0.05
-# Of one partition, asked in the middle of a rebalance; the member's heartbeats go on meanwhile.
+# For one partition's end, in the middle of a rebalance; the member's heartbeats go on meanwhile.
 _END_SECONDS_MAX = 30.0
 
 
@@ -165,8 +166,19 @@ class KafkaCommandConsumer:
         commands were passed over without a word).
         """
         place = TopicPartition(COMMANDS, partition)
-        _, end = self._consumer.get_watermark_offsets(place, timeout=_END_SECONDS_MAX)
-        return TopicPartition(COMMANDS, partition, end)
+        pause = threading.Event()
+        deadline = time.monotonic() + _END_SECONDS_MAX
+        while True:
+            try:
+                _, end = self._consumer.get_watermark_offsets(place, timeout=_END_SECONDS_MAX)
+            except KafkaException as exception:
+                outage = outage_of(error_of(exception))
+                # A broker that goes brings a rebalance and new leaders at once, which are not known at once.
+                if isinstance(outage, ConfigurationError) or time.monotonic() > deadline:
+                    raise
+                pause.wait(_START_PAUSE_SECONDS)
+            else:
+                return TopicPartition(COMMANDS, partition, end)
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is open here: a transaction begins and ends between two calls of `consume`. The client then lets

@@ -5,9 +5,10 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from harbor.adapters import kafka_commands
@@ -257,6 +258,45 @@ def test_a_partition_that_is_started_while_its_broker_is_slow_passes_over_nothin
         await consumer.close()
 
     play(settings_for(kafka_broker.bootstrap, is_apache=True, protocol=protocol), scenario)
+
+
+class NewLeaders(Consumer):
+    """Who is asked first leads no more."""
+
+    asked: ClassVar[list[int]] = []
+
+    def get_watermark_offsets(
+        self,
+        partition: TopicPartition,
+        timeout: float = 1.0,
+        cached: bool = False,  # noqa: FBT001, FBT002 – its parent's
+    ) -> tuple[int, int]:
+        is_first = partition.partition not in self.asked
+        self.asked.append(partition.partition)
+        if is_first:
+            raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+        return super().get_watermark_offsets(partition, timeout=timeout, cached=cached)
+
+
+def test_an_end_that_its_leader_does_not_know_any_more_is_asked_for_again(
+    settings: SharedSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_commands, "Consumer", NewLeaders)
+
+    async def scenario(world: KafkaWorld) -> None:
+        consumer = world.consumer()
+        owned: set[int] = set()
+
+        async def owns_all() -> bool | None:
+            owned.update((await consumer.consume(records_max=10)).assigned)
+            return True if len(owned) == PARTITIONS else None
+
+        await until(owns_all)
+        await consumer.close()
+
+        assert sorted(NewLeaders.asked) == sorted([*range(PARTITIONS)] * 2)
+
+    play(settings, scenario)
 
 
 def test_an_end_that_nobody_tells_in_time_is_an_outage(
