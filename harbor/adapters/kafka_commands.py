@@ -144,8 +144,8 @@ class KafkaCommandConsumer:
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             places = [self._at_its_end(place.partition) for place in partitions]
-        except KafkaException as exception:
-            self._failure = outage_of(error_of(exception))
+        except PaybondError as error:
+            self._failure = error
             return
         if self._is_incremental:
             self._consumer.incremental_assign(places)
@@ -163,7 +163,7 @@ class KafkaCommandConsumer:
         An offset that is there: a fetch may go out before the pause (measured), while at 0 retention has passed, and
         Harbor may not be reset. And a number: librdkafka looks the committed offset up, or `OFFSET_END`, half a second
         later once more, and a position that was given while it waits for the answer is overwritten by that (measured:
-        commands were passed over without a word).
+        commands were passed over without a word). Raises BrokerUnavailableError, ConfigurationError.
         """
         place = TopicPartition(COMMANDS, partition)
         pause = threading.Event()
@@ -175,7 +175,7 @@ class KafkaCommandConsumer:
                 outage = outage_of(error_of(exception))
                 # A broker that goes brings a rebalance and new leaders at once, which are not known at once.
                 if isinstance(outage, ConfigurationError) or time.monotonic() > deadline:
-                    raise
+                    raise outage from exception
                 pause.wait(_START_PAUSE_SECONDS)
             else:
                 return TopicPartition(COMMANDS, partition, end)
