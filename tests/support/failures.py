@@ -1,22 +1,12 @@
 """What failed is said when it fails: a run that is cut off, or hangs, has named it by then."""
 
-from typing import Protocol
-
 import pytest
-
-
-class Shown(Protocol):
-    """Of pytest's terminal reporter."""
-
-    def ensure_newline(self) -> None: ...
-
-    def write_line(self, line: str) -> None: ...
 
 
 class FailuresAtOnce:
     """A plugin beside pytest's own report, which shows the same at the end."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: pytest.TerminalReporter) -> None:
         self._shown = shown
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
