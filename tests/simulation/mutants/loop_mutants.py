@@ -3,6 +3,15 @@
 from tests.simulation.audit.rules import Rule
 from tests.simulation.mutants.mutation import Mutant, Replacement
 
+# How commands that are never decided show.
+_COMMANDS_LOST = frozenset(
+    {
+        Rule.OUTCOME_AS_PREDICTED,
+        Rule.COMMAND_ONCE,
+        Rule.ENTRIES_AS_PREDICTED,
+        Rule.ANSWERED_AGAIN,
+    }
+)
 # Else the loop ends before a command that was passed over is lost.
 _HOLES_NOT_NOTICED = Replacement(
     target="harbor.engine.loop:HarborLoop._check_positions",
@@ -46,14 +55,7 @@ MUTANTS = (
             ),
             _HOLES_NOT_NOTICED,
         ),
-        rules=frozenset(
-            {
-                Rule.OUTCOME_AS_PREDICTED,
-                Rule.COMMAND_ONCE,
-                Rule.ENTRIES_AS_PREDICTED,
-                Rule.ANSWERED_AGAIN,
-            }
-        ),
+        rules=_COMMANDS_LOST,
         seed=8,
     ),
     Mutant(
@@ -71,14 +73,7 @@ MUTANTS = (
             ),
             _HOLES_NOT_NOTICED,
         ),
-        rules=frozenset(
-            {
-                Rule.OUTCOME_AS_PREDICTED,
-                Rule.COMMAND_ONCE,
-                Rule.ENTRIES_AS_PREDICTED,
-                Rule.ANSWERED_AGAIN,
-            }
-        ),
+        rules=_COMMANDS_LOST,
         seed=14,
     ),
     Mutant(
@@ -96,14 +91,7 @@ MUTANTS = (
             ),
             _HOLES_NOT_NOTICED,
         ),
-        rules=frozenset(
-            {
-                Rule.OUTCOME_AS_PREDICTED,
-                Rule.COMMAND_ONCE,
-                Rule.ENTRIES_AS_PREDICTED,
-                Rule.ANSWERED_AGAIN,
-            }
-        ),
+        rules=_COMMANDS_LOST,
         seed=0,
     ),
     Mutant(
