@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from deploy.local.embedded_postgres import EmbeddedPostgres
 from deploy.local.server_process import free_port
 from tests.e2e.local_stack import BINARIES, LocalStack
 from tests.support.depth import by_depth
+from tests.support.stopped_process import stopped
 
 _DATABASE = "rebuilt"
 _OWNER = "paybond_owner"
@@ -62,7 +62,8 @@ def live_and_rebuilt(stack: LocalStack) -> tuple[Tables, Tables]:
     server.ensure_database(name=_DATABASE, owner=_OWNER)
     dsn = server.superuser_dsn(_DATABASE)
     _migrate(stack)
-    with _sleeping(stack.supervision()["programs"]["views"]["pid"]), _views(stack):
+    # Its session runs out, and its partitions become the other worker's.
+    with stopped(stack.supervision()["programs"]["views"]["pid"]), _views(stack):
         deadline = time.monotonic() + _SECONDS_MAX
         live = tables_of(live_dsn)
         while True:
@@ -75,16 +76,6 @@ def live_and_rebuilt(stack: LocalStack) -> tuple[Tables, Tables]:
 def _port(stack: LocalStack) -> int:
     with psycopg.connect(stack.local_file()["postgres_dsn"]) as connection:
         return connection.info.port
-
-
-@contextmanager
-def _sleeping(pid: int) -> Iterator[None]:
-    """Its session runs out, and its partitions become the other worker's."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def _migrate(stack: LocalStack) -> None:

@@ -1,10 +1,7 @@
 """What only a real broker shows of the adapters: names of hanging transactions, large records, returning partitions."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 import pytest
@@ -27,6 +24,7 @@ from tests.integration.harbor.worlds import (
 )
 from tests.support.brokers import TestBroker, chosen_broker, running_broker
 from tests.support.records import plain_producer
+from tests.support.stopped_process import stopped
 
 pytestmark = pytest.mark.integration
 _PASSED_RECORDS = 200
@@ -48,16 +46,16 @@ def play(settings: SharedSettings, scenario: Callable[[KafkaWorld], Awaitable[No
     asyncio.run(played())
 
 
-@contextmanager
-def stopped(broker: TestBroker) -> Iterator[None]:
-    """Its process is there and answers nobody."""
-    assert broker.server is not None
-    assert broker.server.pid is not None
-    os.kill(broker.server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(broker.server.pid, signal.SIGCONT)
+async def owning_all(consumer: KafkaCommandConsumer) -> set[int]:
+    """The partitions, once all are this member's; none of them is started."""
+    owned: set[int] = set()
+
+    async def owns_all() -> bool | None:
+        owned.update((await consumer.consume(records_max=10)).assigned)
+        return True if len(owned) == PARTITIONS else None
+
+    await until(owns_all)
+    return owned
 
 
 def an_output(topic: str, value: bytes, *, key: bytes = b"key") -> OutputRecord:
@@ -174,13 +172,7 @@ def test_a_partition_that_came_back_is_silent_until_it_is_started_again(
 ) -> None:
     async def scenario(world: KafkaWorld) -> None:
         first = world.consumer()
-        owned: set[int] = set()
-
-        async def owns_all() -> bool | None:
-            owned.update((await first.consume(records_max=10)).assigned)
-            return True if len(owned) == PARTITIONS else None
-
-        await until(owns_all)
+        owned = await owning_all(first)
         await first.start(dict.fromkeys(owned, 0))
         second = world.consumer()
         lost: set[int] = set()
@@ -229,6 +221,9 @@ def test_a_partition_that_is_started_while_its_broker_is_slow_passes_over_nothin
     kafka_broker: TestBroker, protocol: GroupProtocol
 ) -> None:
     """The client asks again for what it did not hear in time, and must not go by the answer."""
+    assert kafka_broker.server is not None
+    broker_pid = kafka_broker.server.pid
+    assert broker_pid is not None
 
     async def scenario(world: KafkaWorld) -> None:
         producer = plain_producer(kafka_broker.bootstrap)
@@ -236,14 +231,8 @@ def test_a_partition_that_is_started_while_its_broker_is_slow_passes_over_nothin
             producer.produce(COMMANDS, value=b"waits", key=b"k", partition=partition)
         assert producer.flush(SECONDS_MAX) == 0
         consumer = world.consumer()
-        owned: set[int] = set()
-
-        async def owns_all() -> bool | None:
-            owned.update((await consumer.consume(records_max=10)).assigned)
-            return True if len(owned) == PARTITIONS else None
-
-        await until(owns_all)
-        with stopped(kafka_broker):
+        owned = await owning_all(consumer)
+        with stopped(broker_pid):
             await asyncio.sleep(_ASKED_AGAIN_SECONDS)
             await consumer.start(dict.fromkeys(owned, 0))
         found: set[tuple[int, int]] = set()
@@ -285,13 +274,7 @@ def test_an_end_that_its_leader_does_not_know_any_more_is_asked_for_again(
 
     async def scenario(world: KafkaWorld) -> None:
         consumer = world.consumer()
-        owned: set[int] = set()
-
-        async def owns_all() -> bool | None:
-            owned.update((await consumer.consume(records_max=10)).assigned)
-            return True if len(owned) == PARTITIONS else None
-
-        await until(owns_all)
+        await owning_all(consumer)
         await consumer.close()
 
         assert sorted(NewLeaders.asked) == sorted([*range(PARTITIONS)] * 2)
@@ -337,15 +320,7 @@ def test_a_partition_whose_first_records_are_past_their_retention_is_taken_over_
             deleted.result(SECONDS_MAX)
         for _ in range(_TAKEN_OVER):
             consumer = world.consumer()
-            owned: set[int] = set()
-
-            async def owns_all(
-                consumer: KafkaCommandConsumer = consumer, owned: set[int] = owned
-            ) -> bool | None:
-                owned.update((await consumer.consume(records_max=10)).assigned)
-                return True if len(owned) == PARTITIONS else None
-
-            await until(owns_all)
+            await owning_all(consumer)
             for _ in range(5):
                 assert (await consumer.consume(records_max=10)).records == ()
             await consumer.start({0: _PASSED_RECORDS})

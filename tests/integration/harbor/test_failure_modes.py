@@ -30,6 +30,7 @@ from streams.runtime.clock import SystemClock
 from tests.integration.harbor.programs import PARTITIONS, SECONDS_MAX, Site, program_command
 from tests.support.builders import TENANT, a_command, create_intent
 from tests.support.records import plain_producer
+from tests.support.stopped_process import stopped
 
 pytestmark = [pytest.mark.integration, pytest.mark.apache_only]
 
@@ -96,13 +97,10 @@ def test_a_process_that_was_stopped_past_its_session_decides_nothing_when_it_wak
         assert create(site, "before") == 0
         with site.harbor(slot=1) as other:
             other.wait_for("partition_started")
-            sleeper.process.send_signal(signal.SIGSTOP)
-            try:
+            with stopped(sleeper.process.pid):
                 # More starts than partitions would mean that it had been given some twice.
                 other.wait_for("partition_started", PARTITIONS)
                 answered = [create(site, name) for name in ("alpha", "bravo", "charlie", "delta")]
-            finally:
-                sleeper.process.send_signal(signal.SIGCONT)
             sleeper.wait_for("partition_revoked")
             after = [create(site, name) for name in ("echo", "foxtrot", "before")]
 
