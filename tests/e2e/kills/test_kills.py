@@ -41,14 +41,17 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
             _wait_for_commands(told, began)
         seconds = time.monotonic() - began
         told.read()
+        audit_began = time.monotonic()
         checked = audited(stack)
+        audit_seconds = time.monotonic() - audit_began
         ledgers = ledgers_of(stack.local_file()["kafka_bootstrap"])
         live, rebuilt = live_and_rebuilt(stack)
 
     entries = sum(map(len, ledgers.values()))
     show_at_end(
         f"kills: seed {seed}, {len(kills)} kills, {len(told.decided)} commands acknowledged"
-        f" ({len(told.decided) / seconds:.0f}/s), {entries} entries, {seconds:.0f} s;"
+        f" ({len(told.decided) / seconds:.0f}/s), {entries} entries, {seconds:.0f} s,"
+        f" audited in {audit_seconds:.0f} s;"
         f" asked again: {dict(told.retried)}\n{recovery_table(kills, told)}"
     )
     assert {kill.target for kill in kills} == set(TARGETS)
