@@ -51,7 +51,7 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
     show_at_end(
         f"kills: seed {seed}, {len(kills)} kills, {len(told.decided)} commands acknowledged"
         f" ({len(told.decided) / seconds:.0f}/s), {entries} entries, {seconds:.0f} s,"
-        f" audited in {audit_seconds:.0f} s;"
+        f" caught up and audited in {audit_seconds:.0f} s;"
         f" asked again: {dict(told.retried)}\n{recovery_table(kills, told)}"
     )
     assert {kill.target for kill in kills} == set(TARGETS)
