@@ -9,17 +9,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 VENV_STAMP := $(VENV)/.paybond-stamp
 KAFKA_STAMP := .paybond/kafka/libs/paybond.stamp
-# Folders that do not exist yet are left out, so that a part can land before its neighbours.
-TESTS := $(wildcard tests/unit tests/tidy tests/contract tests/simulation tests/integration tests/e2e)
+# In one process: the simulator's seeds ask for every core, and an idle embedded broker takes most of another.
+TESTS := tests/unit tests/tidy tests/contract tests/simulation tests/integration tests/e2e
 # The longest first, so that no process has one left when the other has none.
-APACHE_TESTS := $(wildcard tests/e2e tests/integration tests/contract)
+APACHE_TESTS := tests/e2e tests/integration tests/contract
 # They mostly wait for a broker, so two processes take little more than half the time; each has a broker of its own.
 APACHE_PROCESSES ?= 2
 APACHE_FLAGS := --apache-lane --numprocesses $(APACHE_PROCESSES) --dist loadfile --no-loadscope-reorder
 # The same tests as everywhere, with the numbers of `tests/support/depth.py` for those who have hours.
-DEEP_TESTS := $(wildcard tests/simulation tests/integration/harbor/test_compaction_storm.py tests/e2e/kills)
+DEEP_TESTS := tests/simulation tests/integration/harbor/test_compaction_storm.py tests/e2e/kills
 # These have their Kafka in memory, and are left out on another broker.
-DEEP_EMBEDDED_TESTS := $(wildcard tests/integration/gateway/isolation/test_generated_requests.py)
+DEEP_EMBEDDED_TESTS := tests/integration/gateway/isolation/test_generated_requests.py
 # What they print shows how far they are; each has walls of its own against a hang.
 DEEP_FLAGS := -s --timeout 0
 PYTEST_FLAGS ?= -q
