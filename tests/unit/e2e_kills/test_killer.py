@@ -35,13 +35,13 @@ def test_a_dead_process_that_nobody_waited_for_runs_no_more() -> None:
 @pytest.mark.parametrize(
     ("killed", "state", "is_so"),
     [
-        # The supervisor has not looked yet.
         (ME, a_state(ME), False),
         (DEAD, a_state(None, state="waiting to restart"), False),
         (DEAD, a_state(ME, state="starting"), False),
         (ME, a_state(DEAD), False),
         (DEAD, a_state(ME), True),
     ],
+    ids=["before-the-supervisor-looked", "waiting", "starting", "dead-again", "ready"],
 )
 def test_a_killed_program_is_ready_again_in_another_process_that_runs(
     killed: int, state: dict[str, object], *, is_so: bool

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "vectors.json").re
 CREATE = VECTORS["intent_v6"]["body"]
 CREATE_V7 = VECTORS["intent_v7"]["body"]
 EVIDENCE = VECTORS["evidence_v2"]["body"]
-GONE = object()
+
+
+class _Field(Enum):
+    """An enum, since a case's name must be the same in each process of pytest-xdist."""
+
+    GONE = "gone"
+
+
+GONE = _Field.GONE
 
 
 def _changed(body: dict[str, Any], changes: dict[str, Any]) -> bytes:
