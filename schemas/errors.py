@@ -204,7 +204,7 @@ class CodecError(IntegrityError):
 
 
 class UnknownSchemaError(IntegrityError):
-    """Not a break: the tenant is parked until this release's registry has the id (DESIGN §4)."""
+    """Not a break: the tenant is parked until a release comes whose registry has the id."""
 
     def __init__(self, schema_id: int) -> None:
         super().__init__(

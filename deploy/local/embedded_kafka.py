@@ -1,6 +1,16 @@
 """The embedded Kafka-protocol broker (`noida-db`): one small binary out of a Python package.
 
-It is for one machine and for tests; what it does not do is in `KNOWN_LIMITS`, measured on 0.2.3.
+It is for one machine and for tests. What it does not do, measured on 0.2.3:
+
+- A consumer killed with SIGKILL blocks its group until the broker restarts.
+- A stale generation is accepted, so one Harbor only.
+- Stable offsets are not honoured.
+- Topics `a.b` and `a_b` coexist.
+- There is no KIP-848 group protocol.
+- A fetch returns the whole partition, and librdkafka refuses more than 100 MB.
+- A fetch never waits: an idle consumer asks thousands of times a second, an idle system takes most of one core.
+- A broker killed with SIGKILL forgets what it acknowledged in its last moments.
+
 It has no Python API, so its binary is run with `start --only kafka`.
 """
 
@@ -20,17 +30,6 @@ from deploy.local.server_process import (
     free_port,
 )
 
-KNOWN_LIMITS = (
-    "a consumer killed with SIGKILL blocks its group until the broker restarts",
-    "a stale generation is accepted",
-    "stable offsets are not honoured",
-    "topics `a.b` and `a_b` coexist",
-    "no KIP-848 group protocol",
-    "a fetch returns the whole partition, and librdkafka refuses more than 100 MB",
-    "one Harbor only",
-    "a broker killed with SIGKILL forgets what it acknowledged in its last moments",
-    "a fetch never waits: an idle consumer asks thousands of times a second, an idle system takes most of one core",
-)
 # librdkafka fails on a fetch over 100 MB and this broker answers a fetch with the whole partition.
 PARTITION_BYTES_MAX = 80_000_000
 

@@ -6,7 +6,7 @@ No jitter: one machine has one of each, so nothing competes for the same moment.
 from dataclasses import dataclass
 from datetime import timedelta
 
-# A Harbor that was fenced must not come back before its rival's session is judged (DESIGN §6): 6 s.
+# A Harbor that was fenced must not come back before its rival's session is judged (failure-modes.md): 6 s.
 SESSION = timedelta(seconds=6)
 FIRST_DELAY = timedelta(seconds=1)
 DELAY_MAX = timedelta(seconds=30)
@@ -34,7 +34,7 @@ def next_restart(*, crashes_before: int, lived: timedelta, first_delay: timedelt
 
 
 def must_restart_broker(*, is_embedded: bool, is_group_member: bool, exit_status: int) -> bool:
-    """On the embedded broker a member ended by a signal blocks its group until the broker restarts (DESIGN §12).
+    """On the embedded broker a member ended by a signal blocks its group until the broker restarts.
 
     `exit_status` as subprocess gives it: minus the signal's number. A program that ended by itself has left its group.
     """

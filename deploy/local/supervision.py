@@ -36,7 +36,7 @@ LOOK_EVERY_SECONDS = 0.1
 _PROBE_SECONDS_MAX = 2.0
 # A program that can't even start three times has a fault that a fourth start does not mend.
 _CRASHES_AT_START_MAX = 3
-# STYLE §8: usage or configuration; the same settings give the same refusal.
+# Usage or configuration; the same settings give the same refusal.
 _EXIT_USAGE = 2
 
 Say = Callable[[str], None]

@@ -2,7 +2,7 @@
 
 Offsets come from the admin client, records from a few consumers outside any group, each on a thread of its own. The
 embedded broker honours no stable offset: there the end of the log stands for the last stable one, and a log line says
-so once (DESIGN §12).
+so once (`deploy/local/embedded_kafka.py`).
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """What a predicate may say: the document of an intent becomes typed clauses, or is refused.
 
 Unknown members, operators and versions are refused instead of ignored, because a rule that is
-skipped may release money. Grammar: gateway.md §3; limits: DESIGN.md §6.
+skipped may release money. Grammar: gateway.md §3; the limits keep one
+document from stalling the loop.
 """
 
 from collections.abc import Iterable

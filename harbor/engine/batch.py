@@ -117,7 +117,7 @@ class _Deciding:
             self._quarantine(rejected, rejected.tenant_id)
 
     def command(self, received: Received) -> None:
-        """Harbor's part of DECISIONS 11: quarantine, idempotency, nonce; all that follows is `decide`'s."""
+        """Harbor's part of a command's checks: quarantine, idempotency, nonce; all that follows is `decide`'s."""
         partition, tenant_id = received.record.partition, received.tenant_id
         tenant = self._view.tenant(partition, tenant_id)
         body = received.command.body

@@ -1,4 +1,4 @@
-"""Harbor's loop: per batch one Kafka transaction, in seven numbered steps (DESIGN §6).
+"""Harbor's loop: per batch one Kafka transaction, in seven numbered steps (docs/protocols.md).
 
 (1) group metadata, then a batch; (2) intake, look-ups, signatures; (3) decide; (4) produce; (5) flush, then the
 batch's own offsets; (6) commit; (7) only then the local store, in one write, and checkpoints. A port call is the only

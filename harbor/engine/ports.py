@@ -219,7 +219,7 @@ class Restored:
 
 
 class Assigner(Protocol):
-    """The assignment protocol (DESIGN §6) of one partition; `harbor.engine.restores` runs it beside the loop."""
+    """Assignment (docs/protocols.md) of one partition; `harbor.engine.restores` runs it beside the loop."""
 
     async def restore(self, partition: int) -> Restored:
         """Bring the local store to the committed state.

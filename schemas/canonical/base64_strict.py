@@ -1,4 +1,4 @@
-"""Base64 with exactly one spelling per value (RFC 4648 §3.5, DECISIONS 14).
+"""Base64 with exactly one spelling per value (RFC 4648 §3.5).
 
 Lenient decoders skip foreign characters and stray bits, so that two texts would name one key. Here a
 text is decoded, encoded again and compared.

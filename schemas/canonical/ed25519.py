@@ -1,4 +1,4 @@
-"""Ed25519 with one strict rule everywhere: S < L, canonical A and R, no small order (RFC 8032, DECISIONS 19).
+"""Ed25519 with one strict rule everywhere: S < L, canonical A and R, no small order (RFC 8032 §5.1.7, and stricter).
 
 The libsodium that PyNaCl ships checks all of it and compares R byte by byte (cofactorless); the tests forge
 one signature per rule, because other builds of libsodium and OpenSSL accept some of them.

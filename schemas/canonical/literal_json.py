@@ -152,7 +152,7 @@ def _refuse_unstorable_text(root: Json) -> None:
 
 
 def _refuse_unstorable_string(text: str) -> None:
-    # Postgres can't hold U+0000 (DECISIONS 13).
+    # PostgreSQL's text can't hold U+0000.
     if "\x00" in text:
         raise JsonAmbiguousError("a string has the character U+0000")
     try:

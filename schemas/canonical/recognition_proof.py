@@ -21,7 +21,7 @@ KIND: Final = "paybond.agent_recognition_proof_v1"
 SIGNATURE_ALGORITHM: Final = "ed25519-sha256-json-v1"
 VERIFIER_ID: Final = "paybond-gateway"
 
-# All headers together are at most 16 KiB (DECISIONS 13).
+# The gateway takes at most 16 KiB of headers, all together.
 HEADER_LENGTH_MAX = 16 * 1024
 NONCE_LENGTH_MAX = 256
 # Texts that are only ever compared with the request's own.

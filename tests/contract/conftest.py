@@ -26,7 +26,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
     ]
 )
 def strict_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Memory and Apache Kafka: what the embedded broker does not do (its `KNOWN_LIMITS`)."""
+    """Memory and Apache Kafka: what the embedded broker does not do (`deploy/local/embedded_kafka.py`)."""
     return _world(request, monkeypatch)
 
 

@@ -163,7 +163,7 @@ def test_a_killed_harbor_comes_back_and_goes_on(stack: LocalStack) -> None:
 
     said = stack.said()[said_before:]
     assert re.search(r"harbor was ended by SIGKILL; it is started again in \d+ s\.", said)
-    # Only the embedded broker would wait for the dead member for ever (DESIGN §12).
+    # Only the embedded broker would wait for the dead member for ever.
     assert ("Restarting Kafka" in said) is (chosen_broker().kind is BrokerKind.EMBEDDED)
     assert told.state == "resolved_split"
 

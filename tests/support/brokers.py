@@ -17,7 +17,7 @@ from string import Template
 from typing import assert_never
 
 from deploy.local.apache_kafka import DEFINITION, READY_SECONDS_MAX, VERSION, ApacheKafka
-from deploy.local.embedded_kafka import KNOWN_LIMITS, EmbeddedKafka, answers_metadata
+from deploy.local.embedded_kafka import EmbeddedKafka, answers_metadata
 from deploy.local.server_process import free_port
 
 VARIABLE = "PAYBOND_TEST_KAFKA"
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _IMAGE = f"apache/kafka:{VERSION}"
 _ENGINE_SOCKET = Path("/var/run/docker.sock")
 
-EMBEDDED_REASON = "the embedded broker can't show this (DESIGN §12): " + "; ".join(KNOWN_LIMITS)
+EMBEDDED_REASON = "the embedded broker can't show this: see deploy/local/embedded_kafka.py"
 
 
 class BrokerKind(StrEnum):

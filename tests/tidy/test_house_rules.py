@@ -42,8 +42,9 @@ _BROKEN: list[tuple[_Rule, str, str]] = [
     ),
     (house_rules.query_without_tenant, "gateway/queries/a.sql", "SELECT 1;\n"),
     (house_rules.workplace_trace, "README.md", "get it from https://pypi" + ".org/simple\n"),
-    (house_rules.workplace_trace, "Makefile", "x:\n\tcat ../sha" + "red/DESIGN.md\n"),
+    (house_rules.workplace_trace, "Makefile", "x:\n\tcat ../sha" + "red/a.md\n"),
     (house_rules.workplace_trace, "harbor/a.py", "path = '/wor" + "k/main'\n"),
+    (house_rules.workplace_trace, "harbor/a.py", "# As decided (DECISI" + "ONS 11)\n"),
 ]
 
 _GOOD: list[tuple[_Rule, str, str]] = [
