@@ -3,7 +3,8 @@
 It is for one machine and for tests. What it does not do, measured on 0.2.3:
 
 - A consumer killed with SIGKILL blocks its group until the broker restarts.
-- A stale generation is accepted, so one Harbor only.
+- A stale generation is accepted.
+- There can be one Harbor only.
 - Stable offsets are not honoured.
 - Topics `a.b` and `a_b` coexist.
 - There is no KIP-848 group protocol.

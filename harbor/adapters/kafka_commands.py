@@ -75,7 +75,7 @@ class KafkaCommandConsumer:
         self._revoked_now = set()
         try:
             # Before the batch: the broker checks the generation, not the ownership, so metadata taken after it
-            # could commit records of a partition that was lost meanwhile (docs/protocols.md, step 1).
+            # could commit records of a partition that was lost meanwhile (docs/protocols.md: the transaction's step 1).
             group = self._consumer.consumer_group_metadata()
             first = self._consumer.poll(POLL_SECONDS)
             # `consume(n, t)` would wait the whole t unless n records are there (measured).
